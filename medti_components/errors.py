@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed errors, so that the command line can tell a user's mistake from a defect."""
+
+
+class MedtiError(Exception):
+    """Something the user can put right; the message is one line: what, which file or key, what to do."""
+
+
+class ConfigError(MedtiError):
+    """A config key is unknown or holds a value that does not fit."""
+
+
+class DataError(MedtiError):
+    """A data set, study or image is missing, unreadable or too small."""
+
+
+class BaseModelError(MedtiError):
+    """The base model can't be found, loaded or used."""
+
+
+class EmbeddingError(MedtiError):
+    """An embedding file or concept token does not fit."""
+
+
+class OutputError(MedtiError):
+    """Results can't be written."""
+
+
+class TrainingError(MedtiError):
+    """Training can't go on, for instance since the loss is not finite."""

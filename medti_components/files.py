@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing files so that a reader finds the old one or the new one, never half of one."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from medti_components.errors import OutputError
+
+
+def ensure_writable_directory(path: str | Path, key: str = "output_dir") -> Path:
+    """Create the folder ``path`` where needed and check that files can be written in it.
+
+    Raises:
+        OutputError: the folder can't be made or written to; the message names the config key.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"{key} '{folder}' is not writable ({error.strerror}): choose another by --{key}") from error
+    return folder
+
+
+@contextmanager
+def write_atomically(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it is renamed to ``path`` when the block ends, removed when it fails.
+
+    Raises:
+        OutputError: the folder is not writable or the disk is full.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(f"'{target}' can't be written ({error.strerror}): free space or choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path`` in one piece."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def save_tensors_atomically(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors of any shape as a safetensors file in one piece."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with write_atomically(path) as temporary:
+        save_file(contiguous, temporary, metadata=dict(metadata or {}))
