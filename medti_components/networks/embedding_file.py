@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing learned words: safetensors files that hold one tensor whose key is the token.
+
+``pipe.load_textual_inversion(file)`` of diffusers reads them as they are.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from medti_components.errors import EmbeddingError
+from medti_components.files import save_tensors_atomically
+from medti_components.networks.concept_embedding import ensure_concept_token
+
+if TYPE_CHECKING:
+    from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+
+
+@dataclass(frozen=True)
+class EmbeddingFile:
+    """One learned word as read from a file.
+
+    Attributes:
+        token: the word, ``<word>``.
+        rows: its vectors, float32 (n, width).
+        metadata: provenance, strings only.
+        path: the file.
+        sha256: hash of the file's bytes, hex.
+    """
+
+    token: str
+    rows: Tensor
+    metadata: Mapping[str, str]
+    path: Path
+    sha256: str
+
+
+def save_embedding(path: str | Path, token: str, rows: Tensor, metadata: Mapping[str, str]) -> None:
+    """Write ``rows`` (n, width) as float32 under the key ``token``, in one piece.
+
+    Raises:
+        EmbeddingError: rows are not two-dimensional, empty or not finite; a metadata value is no string; a bad token.
+        OutputError: the file can't be written.
+    """
+    ensure_concept_token(token)
+    _ensure_rows(rows, f"embedding of '{token}'")
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise EmbeddingError(f"metadata '{key}' of '{token}' must be a string, got {type(value).__name__}")
+    save_tensors_atomically(path, {token: rows.detach().to(torch.float32)}, metadata)
+
+
+def load_embedding(path: str | Path) -> EmbeddingFile:
+    """Read one learned word.
+
+    Raises:
+        EmbeddingError: the file is missing, no safetensors file, or does not hold one finite tensor (n, width) whose
+            key is a token ``<word>``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EmbeddingError(f"embedding file '{path}' does not exist: give its path by --embeddings")
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            if len(keys) != 1:
+                raise EmbeddingError(
+                    f"'{path}' must hold one tensor, its key the token, got {len(keys)} ({_listed(keys)}): "
+                    "is it an embedding file?"
+                )
+            rows = file.get_tensor(keys[0])
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise EmbeddingError(
+            f"'{path}' is not a whole safetensors file ({_one_line(error)}): train again or copy it again"
+        ) from error
+    try:
+        token = ensure_concept_token(keys[0])
+    except EmbeddingError as error:
+        raise EmbeddingError(f"'{path}': {error}") from error
+    _ensure_rows(rows, f"'{path}'")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return EmbeddingFile(token, rows.to(torch.float32), metadata, path, digest)
+
+
+def embedding_paths(folder_or_files: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List the embedding files of a folder (sorted by name), or the files given.
+
+    Raises:
+        EmbeddingError: nothing is given, or the folder is missing or holds no ``*.safetensors`` file.
+    """
+    if isinstance(folder_or_files, (str, Path)):
+        path = Path(folder_or_files)
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise EmbeddingError(f"embeddings '{path}' is neither a folder nor a file: give one by --embeddings")
+        found = sorted(file for file in path.glob("*.safetensors") if not file.name.startswith("."))
+        if not found:
+            raise EmbeddingError(f"embeddings folder '{path}' holds no *.safetensors file: train first or give another")
+        return found
+    files = [Path(file) for file in folder_or_files]
+    if not files:
+        raise EmbeddingError("embeddings must name a folder or at least one file, got an empty list")
+    return files
+
+
+def load_embeddings(
+    folder_or_files: str | Path | Sequence[str | Path],
+    model: "FrozenLatentDiffusion",
+    allow_other_base: bool = False,
+) -> dict[str, EmbeddingFile]:
+    """Read learned words and check that they fit the loaded base model.
+
+    Args:
+        folder_or_files: a folder of ``*.safetensors``, one file or several.
+        model: the base model they are to be used with.
+        allow_other_base: accept words that were learned on another base model of the same width.
+
+    Returns:
+        The files by token, in the order of the files.
+
+    Raises:
+        EmbeddingError: a file is unreadable, two files hold the same token, the width is not the text encoder's, there
+            are more vectors than it takes, or the word was learned on another base model.
+    """
+    loaded: dict[str, EmbeddingFile] = {}
+    for path in embedding_paths(folder_or_files):
+        embedding = load_embedding(path)
+        if embedding.token in loaded:
+            raise EmbeddingError(
+                f"'{path}' and '{loaded[embedding.token].path}' both hold '{embedding.token}': give one of them"
+            )
+        _ensure_fits(embedding, model, allow_other_base)
+        loaded[embedding.token] = embedding
+    return loaded
+
+
+def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow_other_base: bool) -> None:
+    num_vectors, width = embedding.rows.shape
+    learned_on = embedding.metadata.get("base_model", "an unnamed base model")
+    if width != model.width:
+        raise EmbeddingError(
+            f"embedding width {width} does not match text encoder width {model.width}: '{embedding.path}' was learned on "
+            f"'{learned_on}', loaded into '{model.name}'"
+        )
+    if num_vectors > model.max_vectors:
+        raise EmbeddingError(
+            f"'{embedding.path}' holds {num_vectors} vectors, the text encoder of '{model.name}' takes {model.max_vectors}"
+        )
+    learned_hash = embedding.metadata.get("base_model_sha256")
+    if learned_hash is not None and not allow_other_base and learned_hash != model.fingerprint:
+        raise EmbeddingError(
+            f"'{embedding.path}' was learned on '{learned_on}' (sha256 {learned_hash[:12]}), not on the loaded "
+            f"'{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one, or --allow_other_base True"
+        )
+
+
+def _ensure_rows(rows: Tensor, what: str) -> None:
+    if rows.ndim != 2 or 0 in rows.shape or not rows.is_floating_point():
+        raise EmbeddingError(
+            f"{what} must hold floating-point rows of shape (vectors, width), got {tuple(rows.shape)} {rows.dtype}"
+        )
+    if not bool(torch.isfinite(rows).all()):
+        raise EmbeddingError(f"{what} holds values that are not finite: the training diverged, lower learning_rate")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:4])
+    return (shown + ", ..." if len(names) > 4 else shown) or "none"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

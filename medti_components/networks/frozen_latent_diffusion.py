@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A latent diffusion model of Stable Diffusion's kind as one frozen object."""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from medti_components.errors import BaseModelError, ConfigError
+from medti_components.losses.denoising_loss import PREDICTION_TYPES
+from medti_components.networks.base_model_folder import checkpoint_fingerprint, locate_base_model
+from medti_components.networks.prompt_tokens import token_embeddings
+from medti_components.networks.shared_condition_attention import (
+    ProjectedCondition,
+    SharedConditionAttention,
+    project_keys_and_values,
+)
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+QUERY_SLICE = 1024
+
+
+class FrozenLatentDiffusion(nn.Module):
+    """VAE, UNet, text encoder and tokenizer with nothing to train; gradients flow through to a text condition.
+
+    Images are (B, 3, H, W) in [-1, 1]; latents (B, C, h, w) are scaled by the VAE's scaling factor; conditions are
+    (B, positions, width). Computation runs in ``dtype``; latents and predictions come out as float32. Build it by
+    :meth:`from_pretrained`.
+
+    Args:
+        vae, unet, text_encoder, tokenizer: the parts, in evaluation mode.
+        scheduler_config: diffusers' scheduler configuration; gives the noise schedule and the prediction type.
+        folder: where the parts were loaded from; read for the fingerprint.
+        name: what the user calls the model, a folder or hub id.
+        query_slice: number of queries the UNet's attention answers at a time, 0 for all at once.
+
+    Raises:
+        BaseModelError: the parts don't fit together or predict something else than epsilon or v.
+    """
+
+    vae: AutoencoderKL | None
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        scheduler_config: Mapping[str, Any],
+        folder: Path,
+        name: str,
+        query_slice: int = 0,
+    ) -> None:
+        super().__init__()
+        self.vae = vae
+        self.unet = unet
+        self.text_encoder = text_encoder
+        self.tokenizer = tokenizer
+        self.scheduler_config = dict(scheduler_config)
+        self.folder = folder
+        self.name = name
+        self.scaling_factor = float(vae.config.scaling_factor)
+        self.prediction_type = str(self.scheduler_config.get("prediction_type", "epsilon"))
+        self.width = int(text_encoder.config.hidden_size)
+        self.num_positions = min(int(text_encoder.config.max_position_embeddings), int(tokenizer.model_max_length))
+        self.max_vectors = self.num_positions - 2
+        self._ensure_consistent(vae)
+        size = int(unet.config.sample_size)
+        self.latent_shape = (int(unet.config.in_channels), size, size)
+        self.image_size = size * 2 ** (len(vae.config.block_out_channels) - 1)
+        self.alphas_cumprod: Tensor
+        self.register_buffer("alphas_cumprod", _noise_schedule(self.scheduler_config), persistent=False)
+        self._attention_layers = [name.removesuffix(".processor") for name in unet.attn_processors]
+        unet.set_attn_processor(
+            {f"{name}.processor": SharedConditionAttention(name, query_slice) for name in self._attention_layers}
+        )
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base_model: str,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        gradient_checkpointing: bool = False,
+        attention_slicing: bool = False,
+    ) -> "FrozenLatentDiffusion":
+        """Load a base model from a folder in diffusers' layout or from the Hugging Face hub; safetensors only.
+
+        Args:
+            base_model: folder or hub id.
+            revision: commit of the hub repository to pin.
+            dtype: 'float32', 'bfloat16' or 'float16' for text encoder and UNet; with 'float16' the VAE stays float32,
+                as its activations overflow half precision.
+            device: where to compute.
+            gradient_checkpointing: recompute the UNet's blocks in the backward pass, for less memory.
+            attention_slicing: answer the UNet's queries in slices, and images by the VAE one at a time, for less memory.
+
+        Raises:
+            BaseModelError: it is neither a folder nor reachable, lacks parts, or a part does not load.
+            ConfigError: dtype or device does not fit.
+        """
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got '{dtype}'")
+        place = _available_device(device)
+        folder = locate_base_model(base_model, revision)
+        precision = DTYPES[dtype]
+        vae_precision = torch.float32 if precision == torch.float16 else precision
+        unet = _load_part(UNet2DConditionModel, folder, "unet", torch_dtype=precision)
+        vae = _load_part(AutoencoderKL, folder, "vae", torch_dtype=vae_precision)
+        text_encoder = _load_part(CLIPTextModel, folder, "text_encoder", dtype=precision, attn_implementation="sdpa")
+        try:
+            tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+            scheduler_config = DDPMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BaseModelError(f"tokenizer or scheduler of '{folder}' can't be loaded ({_one_line(error)})") from error
+        query_slice = QUERY_SLICE if attention_slicing else 0
+        model = cls(vae, unet, text_encoder, tokenizer, scheduler_config, folder, base_model, query_slice)
+        if gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+        if attention_slicing:
+            vae.enable_slicing()
+        return model.to(place)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 (hex) over the weights of text encoder and UNet, the same whatever precision they are loaded in."""
+        return checkpoint_fingerprint(self.folder)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of text encoder and UNet."""
+        return self.text_encoder.get_input_embeddings().weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.alphas_cumprod.device
+
+    def train(self, mode: bool = True) -> "FrozenLatentDiffusion":
+        """Stay in evaluation mode: a frozen model has nothing to train."""
+        del mode
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode images (B, 3, H, W) in [-1, 1] to mean and standard deviation of their latents, each (B, C, h, w).
+
+        Raises:
+            BaseModelError: the VAE was released.
+        """
+        vae = self._present_vae()
+        posterior = vae.encode(images.to(self.device, vae.dtype)).latent_dist
+        return posterior.mean.float() * self.scaling_factor, posterior.std.float() * self.scaling_factor
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents (B, C, h, w) to images (B, 3, H, W), float32 clamped to [-1, 1].
+
+        Raises:
+            BaseModelError: the VAE was released.
+        """
+        vae = self._present_vae()
+        latents = (latents.to(self.device, torch.float32) / self.scaling_factor).to(vae.dtype)
+        return vae.decode(latents, return_dict=False)[0].float().clamp(-1.0, 1.0)
+
+    def release_vae(self) -> None:
+        """Drop the VAE, to free its memory once all images are encoded."""
+        self.vae = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def vocabulary_rows(self) -> Tensor:
+        """Return the token embeddings of the ordinary words, float32 (words, width): special tokens are left out."""
+        table = self.text_encoder.get_input_embeddings().weight
+        special = {index for index in self.tokenizer.all_special_ids if index < len(table)}
+        ordinary = [index for index in range(len(table)) if index not in special]
+        return table[torch.tensor(ordinary, device=table.device)].float()
+
+    def condition_from_rows(self, rows: Tensor) -> Tensor:
+        """Encode the prompt that is one concept alone, [start, rows, end, padding ...].
+
+        Args:
+            rows: (n, width); gradients flow back to them.
+
+        Returns:
+            Condition (1, positions, width) in ``dtype``.
+
+        Raises:
+            EmbeddingError: there are more rows than the text encoder takes.
+        """
+        return self.condition_from_prompt("<rows>", {"<rows>": rows})
+
+    def condition_from_prompt(self, prompt: str, embeddings: Mapping[str, Tensor]) -> Tensor:
+        """Encode a prompt of words and concept tokens, the latter expanded in place to their rows.
+
+        Args:
+            prompt: for instance "<prostate_mri_positive>", or "" for the unconditional one.
+            embeddings: rows (n, width) by concept token; gradients flow back to them.
+
+        Returns:
+            Condition (1, positions, width) in ``dtype``.
+
+        Raises:
+            EmbeddingError: a concept is unknown, or the prompt is longer than the text encoder takes.
+        """
+        table = self.text_encoder.get_input_embeddings()
+        entering = token_embeddings(prompt, embeddings, self.tokenizer, table, self.num_positions)
+        hidden = self.text_encoder.embeddings(inputs_embeds=entering)
+        encoded = self.text_encoder.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True)
+        return self.text_encoder.final_layer_norm(encoded.last_hidden_state)
+
+    @torch.no_grad()
+    def project_condition(self, condition: Tensor) -> ProjectedCondition:
+        """Compute the keys and values of a fixed condition (K, positions, width) once, for many calls of ``predict``."""
+        condition = condition.to(self.device, self.dtype)
+        keys_and_values = {
+            name: project_keys_and_values(self.unet.get_submodule(name), condition)
+            for name in self._attention_layers
+            if name.endswith("attn2")
+        }
+        return ProjectedCondition(condition, keys_and_values)
+
+    def predict(self, noisy_latents: Tensor, timesteps: Tensor, condition: Tensor | ProjectedCondition) -> Tensor:
+        """Predict epsilon or v.
+
+        Args:
+            noisy_latents: (B, C, h, w).
+            timesteps: one for all, or (B,).
+            condition: (K, positions, width) or the same projected; K divides B, and condition k serves the samples
+                k * B/K to (k + 1) * B/K - 1. Keys and values are projected once for each of the K.
+
+        Returns:
+            Prediction (B, C, h, w), float32.
+
+        Raises:
+            ValueError: K does not divide B.
+        """
+        projected = condition if isinstance(condition, ProjectedCondition) else None
+        states = condition.condition if isinstance(condition, ProjectedCondition) else condition.to(self.dtype)
+        if noisy_latents.shape[0] % states.shape[0]:
+            raise ValueError(
+                f"the number of conditions must divide the batch of {noisy_latents.shape[0]}, got {states.shape[0]}"
+            )
+        kwargs = None if projected is None else {"projected": projected}
+        prediction = self.unet(
+            noisy_latents.to(self.dtype), timesteps, states, cross_attention_kwargs=kwargs, return_dict=False
+        )
+        return prediction[0].float()
+
+    def _present_vae(self) -> AutoencoderKL:
+        if self.vae is None:
+            raise BaseModelError(f"the VAE of '{self.name}' was released: load the model again to encode or decode")
+        return self.vae
+
+    def _ensure_consistent(self, vae: AutoencoderKL) -> None:
+        unet = self.unet.config
+        facts = {
+            "prediction_type": (self.prediction_type in PREDICTION_TYPES, f"epsilon or v_prediction, got '{self.prediction_type}'"),
+            "unet cross_attention_dim": (
+                unet.cross_attention_dim == self.width,
+                f"the text encoder's width {self.width}, got {unet.cross_attention_dim}",
+            ),
+            "unet in_channels": (
+                unet.in_channels == vae.config.latent_channels,
+                f"the VAE's {vae.config.latent_channels} latent channels, got {unet.in_channels}",
+            ),
+            "unet sample_size": (isinstance(unet.sample_size, int), f"one number, got {unet.sample_size}"),
+            "unet addition_embed_type": (unet.addition_embed_type is None, f"none, got '{unet.addition_embed_type}'"),
+        }
+        for what, (holds, must_be) in facts.items():
+            if not holds:
+                raise BaseModelError(
+                    f"{what} of '{self.name}' must be {must_be}: choose a text-to-image model of Stable Diffusion 1 or 2's kind"
+                )
+
+
+def _noise_schedule(scheduler_config: Mapping[str, Any]) -> Tensor:
+    known = DDPMScheduler().config
+    return DDPMScheduler(**{key: value for key, value in scheduler_config.items() if key in known}).alphas_cumprod
+
+
+def _available_device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device must be like 'cpu' or 'cuda:0', got '{device}'") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{device}' is not available on this machine: set --device cpu")
+    return place
+
+
+def _load_part(part_class: Any, folder: Path, part: str, **kwargs: Any) -> Any:
+    """Load one part, its progress bar muted, and refuse weights that leave parameters at random values."""
+    had_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, info = part_class.from_pretrained(
+            folder, subfolder=part, use_safetensors=True, local_files_only=True, output_loading_info=True, **kwargs
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        raise BaseModelError(
+            f"{part} of '{folder}' can't be loaded ({_one_line(error)}): fetch or save the base model again"
+        ) from error
+    finally:
+        if had_bar:
+            transformers_logging.enable_progress_bar()
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise BaseModelError(f"weights of {part} of '{folder}' lack {len(missing)} tensors, '{missing[0]}' among them")
+    return model.eval()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
