@@ -1,40 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every config of a bundle runs first: find the bundle, check the keys, make errors readable.
+"""What every config of a bundle runs first: find the bundle, check what the user set, make errors readable.
 
 In a config::
 
     "bundle_root": {"_target_": "medti_components.apps.bundle_run.bundle_root"},
-    "initialize": [{"_target_": "medti_components.apps.bundle_run.initialize"}]
+    "initialize": [{"_target_": "medti_components.apps.bundle_run.initialize"}, ...]
 """
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+from monai.utils import ensure_tuple
+
+from medti_components.apps.config_keys import check_key, check_overlay, nearest
+from medti_components.apps.config_values import fitting_value, typed_values
+from medti_components.apps.error_line import install_error_line, silence_unactionable_warnings
+from medti_components.errors import ConfigError
+
+BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
 
 _bundle_roots: "WeakKeyDictionary[ConfigParser, str]" = WeakKeyDictionary()
-
-
-def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _running(kind: type) -> Any | None:
-    """Return the innermost object of class ``kind`` whose method is being executed.
-
-    MONAI hands neither its workflow nor its parser to what a config names, so that they are found on the stack.
-    """
-    for frame in _frames():
-        if isinstance(owner := frame.f_locals.get("self"), kind):
-            return owner
-    return None
 
 
 def bundle_root() -> str:
@@ -55,7 +47,101 @@ def bundle_root() -> str:
 
 
 def initialize() -> None:
-    """Prepare a run; the first entry of ``initialize`` in every config of a bundle."""
+    """Prepare a run: the first entry of ``initialize`` in every config of a bundle.
+
+    From here on a user's mistake ends in one line on stderr. Every key set on the command line (or as an argument of
+    ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs;
+    values must be of the kind of the config's own. ``--resume true`` is understood, and text is taken as typed.
+
+    Raises:
+        ConfigError: a key, run id or value does not fit.
+    """
+    install_error_line()
+    silence_unactionable_warnings()
     workflow = _running(ConfigWorkflow)
-    if workflow is not None:
-        _bundle_roots[workflow.parser] = bundle_root()
+    if workflow is None:
+        return
+    _bundle_roots[workflow.parser] = bundle_root()
+    folder = Path(workflow.config_root_path)
+    own = {name: ConfigParser.load_config_file(folder / name) for name in BUNDLE_CONFIGS if (folder / name).is_file()}
+    call = _creating_call()
+    if call is None:  # ConfigWorkflow made by hand: it does not say what was overridden
+        check_overlay("the workflow", workflow.parser.get(), own or {"config": workflow.parser.get()})
+        return
+    files, arguments = call
+    base = ConfigParser.load_config_file(files[0])
+    configs = {Path(files[0]).name: base, **own}
+    for file in files[1:]:
+        check_overlay(Path(file).name, ConfigParser.load_config_file(file), configs)
+    typed = typed_values(sys.argv[1:]) if _is_command_line() else {}
+    _check_overrides(workflow.parser, _overrides(arguments), base, own, typed)
+    _check_run_id(workflow)
+
+
+def _check_overrides(
+    parser: ConfigParser,
+    overrides: Mapping[str, Any],
+    base: Mapping[str, Any],
+    own: Mapping[str, Mapping[str, Any]],
+    typed: Mapping[str, str],
+) -> None:
+    for key, value in overrides.items():
+        check_key(key, base, own)
+        if key not in base:
+            continue
+        fitting = fitting_value(key, value, base[key], typed.get(key))
+        if type(fitting) is not type(value) or fitting != value:
+            parser[key] = fitting
+    for key, text in typed.items():  # MONAI drops an argument that is None
+        if text == "None" and key in base:
+            parser[key] = None
+
+
+def _check_run_id(workflow: ConfigWorkflow) -> None:
+    if workflow.run_id in workflow.parser or (workflow.run_id == "run" and not _is_command_line()):
+        return
+    content = workflow.parser.get()
+    ids = [key for key, value in content.items() if isinstance(value, list) and key not in ("imports", "initialize")]
+    ids = [key for key in ids if any(isinstance(step, str) and step.startswith("$") for step in content[key])]
+    near = nearest(workflow.run_id, ids)
+    remedy = f"did you mean '{near}'?" if near else f"the config has {', '.join(ids)}"
+    raise ConfigError(f"unknown run id '{workflow.run_id}': {remedy}")
+
+
+def _is_command_line() -> bool:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name == "monai.bundle.__main__"
+
+
+def _overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``monai.bundle.run`` passes on to the config rather than to MONAI's workflow."""
+    own = {*inspect.signature(ConfigWorkflow.__init__).parameters}
+    if arguments.get("tracking") is not None:
+        own |= set(dict(DEFAULT_MLFLOW_SETTINGS)["configs"])  # type: ignore[arg-type]
+    return {key: value for key, value in arguments.items() if key not in own}
+
+
+def _creating_call() -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
+    """Return the config files and the other arguments of the ``create_workflow`` call that is being executed."""
+    for frame in _frames():
+        if frame.f_code is create_workflow.__code__ and {"config_file", "_args"} <= frame.f_locals.keys():
+            return tuple(ensure_tuple(frame.f_locals["config_file"])), frame.f_locals["_args"]
+    return None
+
+
+def _running(kind: type) -> Any | None:
+    """Return the innermost object of class ``kind`` whose method is being executed.
+
+    MONAI hands neither its workflow nor its parser to what a config names, so that they are found on the stack.
+    """
+    for frame in _frames():
+        if isinstance(owner := frame.f_locals.get("self"), kind):
+            return owner
+    return None
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the keys that a user sets exist: MONAI takes a misspelt one in silence and runs the default."""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from pydoc import locate
+from typing import Any
+
+from monai.bundle import ComponentLocator, ConfigComponent, ReferenceResolver
+
+from medti_components.errors import ConfigError
+
+Config = Mapping[str, Any]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the entry of ``known`` that ``word`` was probably meant to be.
+
+    >>> nearest("max_epohcs", ["max_epochs", "seed"])
+    'max_epochs'
+    >>> nearest("zebra", ["max_epochs", "seed"]) is None
+    True
+    """
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    names = sorted(name for name in known if not name.startswith("_"))
+    near = nearest(word, names)
+    return f"did you mean '{near}'?" if near else f"known here: {', '.join(names)}"
+
+
+def check_key(key: str, config: Config, others: Mapping[str, Config] | None = None) -> None:
+    """Check that ``key``, top-level or a path such as ``train::trainer::max_epochs``, exists in ``config``.
+
+    A path may also end in an argument that the component's function takes though the config does not set it.
+
+    Args:
+        key: as given by the user; ``#`` is MONAI's older separator.
+        config: the content of the config file that is run.
+        others: name and content of the bundle's other configs, to say where a key belongs.
+
+    Raises:
+        ConfigError: the key is unknown; names the nearest.
+
+    >>> check_key("train::trainer::max_epochs", {"train": {"trainer": {"max_epochs": 1}}})
+    >>> check_key("max_epohcs", {"max_epochs": 1})
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: unknown key 'max_epohcs': did you mean 'max_epochs'?
+    """
+    level: Any = config
+    walked: list[str] = []
+    for part in ReferenceResolver.split_id(key.removeprefix("+")):
+        if isinstance(level, Mapping):
+            if part not in level:
+                arguments = _arguments(level)
+                if part in arguments:
+                    return
+                _raise_unknown(key, part, walked, {*level, *arguments}, others or {})
+            level = level[part]
+        elif isinstance(level, list):
+            if not part.isdigit() or int(part) >= len(level):
+                raise ConfigError(
+                    f"unknown key '{key}': '{'::'.join(walked)}' is a list of {len(level)}, "
+                    f"its entries are 0 to {len(level) - 1}, got '{part}'"
+                )
+            level = level[int(part)]
+        elif isinstance(level, str) and level.startswith(("%", "@", "$")):
+            return  # written elsewhere: its keys show only when it is resolved
+        else:
+            raise ConfigError(f"unknown key '{key}': '{'::'.join(walked)}' is a value and has no '{part}'")
+        walked.append(part)
+
+
+def _raise_unknown(key: str, part: str, walked: list[str], known: set[str], others: Mapping[str, Config]) -> None:
+    if not walked:
+        owners = [name for name, other in others.items() if part in other]
+        if owners:
+            raise ConfigError(
+                f"key '{key}' belongs to {' and '.join(owners)}, not to the config being run: leave it out"
+            )
+        raise ConfigError(f"unknown key '{key}': {_suggestion(part, known)}")
+    near = nearest(part, known)
+    raise ConfigError(f"unknown key '{key}': {_suggestion(part, known) if near is None else _path(walked, near)}")
+
+
+def _path(walked: list[str], near: str) -> str:
+    return f"did you mean '{'::'.join([*walked, near])}'?"
+
+
+def _arguments(component: Config) -> set[str]:
+    """Return the arguments that the ``_target_`` of a component takes, and MONAI's own keys for components."""
+    target = component.get("_target_")
+    if not isinstance(target, str) or target.startswith(("$", "@", "%")):
+        return set()
+    module = ComponentLocator().get_component_module_name(target) if "." not in target else None
+    function = locate(f"{module[0] if isinstance(module, list) else module}.{target}" if module else target)
+    if not callable(function):
+        return set()
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind not in (parameter.VAR_KEYWORD,)} | set(
+        ConfigComponent.non_arg_keys
+    )
+
+
+def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> None:
+    """Check that each key of an overlay exists in one of a bundle's configs at least.
+
+    Args:
+        name: file name of the overlay, for the message.
+        overlay: its content.
+        configs: name and content of the bundle's own configs.
+
+    Raises:
+        ConfigError: a key is unknown to all of them; names file, key and the nearest.
+
+    >>> check_overlay("fast.json", {"num_steps": 20}, {"train.json": {"seed": 0}, "inference.json": {"num_steps": 100}})
+    >>> check_overlay("fast.json", {"num_step": 20}, {"train.json": {"seed": 0}, "inference.json": {"num_steps": 100}})
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: fast.json: unknown key 'num_step': did you mean 'num_steps'?
+    """
+    union = {key: value for config in configs.values() for key, value in config.items()}
+    for key in overlay:
+        if key.startswith("_"):
+            continue
+        first = ReferenceResolver.split_id(key.removeprefix("+"))[0]
+        candidates = [config for config in configs.values() if first in config] or [union]
+        errors = []
+        for config in candidates:
+            try:
+                check_key(key, config)
+            except ConfigError as error:
+                errors.append(error)
+        if len(errors) == len(candidates):
+            raise ConfigError(f"{name}: {errors[0]}") from errors[0]

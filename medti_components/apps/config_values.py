@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the values that a user sets have the kind that a config's own value has.
+
+The command line goes through Fire, which reads values as Python: ``true`` arrives as text, ``effusion, frontal`` as a
+tuple, ``grade #2`` cut after "grade". Text is therefore taken from the command line as it was typed.
+"""
+
+import ast
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from medti_components.errors import ConfigError
+
+TEXT_SUFFIXES = ("_dir", "_file", "_model", "_revision", "prompt", "scheduler", "device")
+SYNTAX = ("$", "@", "%")
+
+
+def typed_values(arguments: Sequence[str]) -> dict[str, str]:
+    """Return what was typed after each ``--key`` of a command line.
+
+    >>> typed_values(["run", "training", "--prompt", "a, b", "--seed=1", "--resume", "--num-cases", "-1"])
+    {'prompt': 'a, b', 'seed': '1', 'num_cases': '-1'}
+    """
+    values = {}
+    for index, argument in enumerate(arguments):
+        if not argument.startswith("--"):
+            continue
+        key, equals, value = argument[2:].partition("=")
+        if equals:
+            values[key.replace("-", "_")] = value
+        elif index + 1 < len(arguments) and not arguments[index + 1].startswith("--"):
+            values[key.replace("-", "_")] = arguments[index + 1]
+    return values
+
+
+def is_expression(value: Any) -> bool:
+    """Return whether MONAI resolves ``value`` (``$`` expression, ``@`` reference, ``%`` macro, component)."""
+    return (isinstance(value, str) and value.startswith(SYNTAX)) or (isinstance(value, Mapping) and "_target_" in value)
+
+
+def fitting_value(key: str, value: Any, default: Any, typed: str | None = None) -> Any:
+    """Return ``value`` in the kind of the config's own value.
+
+    Args:
+        key: top-level key.
+        value: what MONAI was given for it.
+        default: the value in the config file; None or an expression leave the kind open.
+        typed: the text on the command line, where the value came from there.
+
+    Raises:
+        ConfigError: the value is of another kind.
+
+    >>> fitting_value("resume", "true", False)
+    True
+    >>> fitting_value("prompt", ("effusion", "frontal"), "", typed="effusion, frontal")
+    'effusion, frontal'
+    >>> fitting_value("max_steps", "many", 100)
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: max_steps must be a whole number, got 'many'
+    """
+    if value is None or is_expression(value):
+        return value
+    if isinstance(default, bool):
+        return _as_bool(key, value)
+    if isinstance(default, int):
+        return _as_int(key, value)
+    if isinstance(default, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{key} must be a number, got {value!r}")
+        return float(value)
+    if isinstance(default, list):
+        if not isinstance(value, list | tuple):
+            example = "\"['first', 'second']\""
+            raise ConfigError(f"{key} must be a list, got {value!r}: write --{key} {example}")
+        return list(value)
+    is_text = isinstance(default, str) and not is_expression(default)
+    if is_text or (key.endswith(TEXT_SUFFIXES) and not isinstance(value, torch.device)):
+        value = _as_text(key, value, typed)
+        return _as_device(key, value) if key == "device" else value
+    return value
+
+
+def _as_bool(key: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ConfigError(f"{key} must be true or false, got {value!r}")
+
+
+def _as_int(key: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    remedy = f": write {int(value)}" if isinstance(value, float) and value.is_integer() else ""
+    raise ConfigError(f"{key} must be a whole number, got {value!r}{remedy}")
+
+
+def _as_text(key: str, value: Any, typed: str | None) -> str:
+    text = value if typed is None else _unquoted(typed)
+    if isinstance(text, os.PathLike):
+        text = os.fspath(text)
+    if not isinstance(text, str):
+        raise ConfigError(f"{key} must be text, got {value!r}: put it in quotes")
+    if "#" in text:
+        remedy = "write it into a file and give --prompt_file" if "prompt" in key else "choose a name without it"
+        raise ConfigError(f"{key} must not contain '#', which MONAI turns into '::', got {text!r}: {remedy}")
+    return text
+
+
+def _unquoted(typed: str) -> str:
+    """Return the text within a second pair of quotes, as Fire would, or all of it.
+
+    >>> _unquoted("'a, b'"), _unquoted("a, b")
+    ('a, b', 'a, b')
+    """
+    try:
+        value = ast.literal_eval(typed)
+    except (ValueError, SyntaxError):
+        return typed
+    return value if isinstance(value, str) else typed
+
+
+def _as_device(key: str, value: str) -> str:
+    try:
+        device = torch.device(value)
+    except RuntimeError as error:
+        raise ConfigError(f"{key} must be 'cpu', 'cuda' or 'cuda:<number>', got {value!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"{key} {value!r} is not there ({torch.cuda.device_count()} GPUs found): give --{key} cpu")
+    return value

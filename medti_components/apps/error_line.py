@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One line on stderr for what a user can put right, however deep a framework has wrapped it."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+
+import torch
+
+from medti_components.errors import MedtiError
+
+# Warnings of third parties that a user of this software can do nothing about: (start of the message, category).
+UNACTIONABLE_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
+    # MONAI scans its own modules for short names, which touches deprecated ones
+    (r"monai\..* is deprecated", FutureWarning),
+    (r".*deprecated since version", FutureWarning),
+    # MONAI's loaders hand tensors to torch in ways that newer versions announce to change
+    (r"Using a non-tuple sequence for multidimensional indexing", UserWarning),
+    # ignite asks whether the iteration count of a sized loader was meant
+    (r"Trainer's `epoch_length`", UserWarning),
+)
+
+
+def find_typed_error(error: BaseException | None) -> MedtiError | None:
+    """Return the outermost ``MedtiError`` among ``error`` and what it was raised from.
+
+    >>> try:
+    ...     try:
+    ...         raise MedtiError("num_cases must be positive, got 0")
+    ...     except MedtiError as error:
+    ...         raise RuntimeError("Failed to instantiate component") from error
+    ... except RuntimeError as error:
+    ...     print(find_typed_error(error))
+    num_cases must be positive, got 0
+    """
+    for link in _chain(error):
+        if isinstance(link, MedtiError):
+            return link
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def error_line(error: BaseException) -> str | None:
+    """Return the line that a user sees for ``error``, or None for a defect, whose traceback is wanted.
+
+    >>> error_line(MedtiError("prompt must be text, got 5"))
+    'error: prompt must be text, got 5'
+    >>> error_line(ZeroDivisionError()) is None
+    True
+    """
+    typed = find_typed_error(error)
+    if typed is not None:
+        return f"error: {_one_line(typed)}"
+    if any(isinstance(link, torch.OutOfMemoryError) for link in _chain(error)):
+        return "error: the GPU is out of memory: lay configs/low_memory.json over the config, or lower --batch_size"
+    return None
+
+
+def _one_line(error: MedtiError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "Original Traceback" in str(error):  # torch repeats a worker's whole traceback, which ends with the message
+        return lines[-1].partition("Error: ")[2] or lines[-1]
+    return " ".join(lines)
+
+
+def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Print ``error`` as one line where a user can put it right, with its traceback otherwise (a ``sys.excepthook``).
+
+    The exit status is Python's own, 1; 130 after an interruption from the keyboard.
+    """
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130)
+    line = error_line(error)
+    if line is None:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        print(line, file=sys.stderr)
+
+
+class TypedErrorFilter(logging.Filter):
+    """Drop the records by which engines announce an exception that the user will see as one line anyway."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False while an exception with a line of its own, or an interruption, is being handled."""
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else sys.exc_info()[1]
+        if error is None or record.levelno < logging.ERROR:
+            return True
+        return not isinstance(error, KeyboardInterrupt) and error_line(error) is None
+
+
+def install_error_line() -> None:
+    """Show users' errors as one line from here on, in the uncaught exception and in the log."""
+    sys.excepthook = report
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
+    for handler in {handler for logger in loggers for handler in logger.handlers}:
+        if not any(isinstance(existing, TypedErrorFilter) for existing in handler.filters):
+            handler.addFilter(TypedErrorFilter())
+    if logging.lastResort is not None and not logging.lastResort.filters:
+        logging.lastResort.addFilter(TypedErrorFilter())
+
+
+def silence_unactionable_warnings() -> None:
+    """Hide the warnings listed in ``UNACTIONABLE_WARNINGS``, and no others."""
+    for message, category in UNACTIONABLE_WARNINGS:
+        warnings.filterwarnings("ignore", message=message, category=category)
