@@ -37,7 +37,7 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         OutputError: the folder is not writable or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
