@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading volumes for MONAI by SimpleITK, which this package depends on anyway, in place of the larger ``itk``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from monai.config import PathLike
+from monai.data.image_reader import ImageReader
+from monai.data.utils import orientation_ras_lps
+from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+
+from medti_components.errors import DataError
+
+
+class SimpleITKReader(ImageReader):
+    """Read one 3D volume (.mha, .nii.gz, ...) with axes (x, y, z) and the affine in RAS, as MONAI's ITKReader does.
+
+    ``LoadImage`` turns whatever ``read`` raises into a page of text about missing readers, but lets errors of ``get_data``
+    through. So ``read`` only takes note of the path, and the file is opened in ``get_data``.
+
+    Example:
+        >>> from monai.transforms import LoadImaged
+        >>> load = LoadImaged(keys="t2w", reader=SimpleITKReader(), ensure_channel_first=True)
+    """
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Return True: SimpleITK decides by the file's content."""
+        return True
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Path:
+        """Take note of the path of one file."""
+        return Path(ensure_tuple(data)[0])
+
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
+        """Read the file: array (x, y, z) in the file's own units, and metadata with ``affine`` in mm.
+
+        Raises:
+            DataError: the file is missing, unreadable, truncated, not 3D, or holds values that are not finite.
+        """
+        volume = read_volume(img)
+        array = sitk.GetArrayFromImage(volume).T
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise _unreadable(img, "it holds values that are not finite")
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(volume.GetDirection(), (3, 3)) * volume.GetSpacing()
+        affine[:3, 3] = volume.GetOrigin()
+        affine = orientation_ras_lps(affine)
+        return array, {
+            MetaKeys.AFFINE: affine,
+            MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.SPATIAL_SHAPE: np.asarray(array.shape),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
+        }
+
+
+def read_volume(path: str | Path) -> sitk.Image:
+    """Read a 3D volume of one channel.
+
+    Raises:
+        DataError: the file is missing, unreadable, truncated or not 3D; the message names it.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"'{path}' does not exist: download it, or leave such studies out by --skip_unreadable true")
+    try:
+        volume = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _unreadable(path, "SimpleITK can't read it") from error
+    if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
+        shape = (*volume.GetSize(), volume.GetNumberOfComponentsPerPixel())
+        raise _unreadable(path, f"it must be a 3D volume of one channel, got (x, y, ..., channels) = {shape}")
+    return volume
+
+
+def _unreadable(path: str | Path, reason: str) -> DataError:
+    remedy = "download it again, or leave such studies out by --skip_unreadable true"
+    return DataError(f"'{path}' is unreadable or truncated ({reason}): {remedy}")
