@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold generated images against real ones: does a classifier see the finding, and how far apart are the features."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from medti_components.errors import ConfigError, DataError
+from medti_components.files import ensure_writable_directory, save_tensors_atomically, write_text_atomically
+from medti_components.metrics.classified_images import ClassifiedImages, classify_images
+from medti_components.metrics.evaluation_report import EvaluationReport
+from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance, divide_distances
+from medti_components.metrics.roc_auc import RocAuc
+from medti_components.networks.finding_classifier import FindingClassifier
+
+logger = logging.getLogger(__name__)
+
+Images = Dataset[dict[str, Any]]
+
+
+class GeneratedImageEvaluation:
+    """Everything that is measured on a folder of generated images, written as ``metrics.json`` and ``report.html``.
+
+    - area under the ROC curve of the classifier on real images that neither it nor the embedding saw, and on the
+      generated ones (each concept's own images are its positives or negatives);
+    - for each concept the kernel distance (KID) of generated and of baseline images to held-out real ones on the
+      classifier's features, their ratio, and the distance of two sets of real images beside it.
+
+    Args:
+        network: the classifier, trained by the time ``run`` is called.
+        concepts: tokens of the negative and the positive concept, in this order.
+        training_images: real images that the classifier was trained on.
+        reference: held-out real images.
+        generated: images of the embedding.
+        output_dir: folder for the two files and the classifier's weights.
+        baseline: images of the initial rows, or None.
+        second_reference: further real images for the real-against-real distance, or None.
+        distance: on features.
+        auc: on probabilities.
+        channel_names: names of the image channels that the report shows, at most three.
+        settings: recorded in ``metrics.json`` as they are.
+        device: where the network runs.
+        batch_size: images at once; changes no figure beyond rounding.
+        num_pictures: images of each kind and concept in the report.
+    """
+
+    def __init__(
+        self,
+        network: FindingClassifier,
+        concepts: Sequence[str],
+        training_images: Images,
+        reference: Images,
+        generated: Images,
+        output_dir: str | Path,
+        baseline: Images | None = None,
+        second_reference: Images | None = None,
+        distance: KernelInceptionDistance | None = None,
+        auc: RocAuc | None = None,
+        channel_names: Sequence[str] = ("1", "2", "3"),
+        settings: Mapping[str, Any] | None = None,
+        device: str | torch.device = "cpu",
+        batch_size: int = 64,
+        num_pictures: int = 8,
+    ) -> None:
+        self.network = network
+        self.concepts = list(concepts)
+        self.training_images = training_images
+        self.sets: dict[str, Images] = {"real": reference, "generated": generated}
+        if baseline is not None:
+            self.sets["initial rows"] = baseline
+        if second_reference is not None:
+            self.sets["more real"] = second_reference
+        self.output_dir = Path(output_dir)
+        self.distance = distance or KernelInceptionDistance()
+        self.auc = auc or RocAuc()
+        self.channel_names = list(channel_names)
+        self.settings = dict(settings or {})
+        self.device = device
+        self.batch_size = batch_size
+        self.num_pictures = num_pictures
+
+    def check(self) -> None:
+        """Find what would spoil the figures, before anything long begins.
+
+        Raises:
+            ConfigError: there are not two concepts.
+            DataError: an image is in two sets of real images.
+            OutputError: the output folder is not writable.
+        """
+        if len(self.concepts) != 2:
+            raise ConfigError(
+                f"concepts must hold the negative and the positive concept, got {len(self.concepts)}: set --concepts"
+            )
+        ensure_writable_directory(self.output_dir)
+        seen = _contents(self.training_images)
+        for name in ("real", "more real"):
+            shared = len(seen & _contents(self.sets[name])) if name in self.sets else 0
+            if shared:
+                raise DataError(
+                    f"classifier_dataset_dir must hold other studies than dataset_dir, got {shared} images in both: "
+                    "set --classifier_dataset_dir to studies of other patients"
+                )
+        if "more real" in self.sets and (
+            shared := len(_contents(self.sets["real"]) & _contents(self.sets["more real"]))
+        ):
+            raise DataError(
+                f"reference and training split of dataset_dir share {shared} images: make the studies again"
+            )
+
+    def run(self) -> dict[str, Any]:
+        """Measure, write ``metrics.json``, ``report.html`` and ``classifier.safetensors``, return the metrics."""
+        seen = {
+            name: classify_images(self.network, images, self.device, self.batch_size)
+            for name, images in self.sets.items()
+        }
+        metrics: dict[str, Any] = {
+            "auc": {name: self._separation(images) for name, images in seen.items()},
+            "kid": {concept: self._distances(concept, seen) for concept in self.concepts},
+        }
+        document = {
+            **_as_plain(metrics),
+            "features": f"{type(self.network).__name__}, {seen['real'].features.shape[1]} features",
+            "num_classifier_training_images": len(self.training_images),  # type: ignore[arg-type]
+            "settings": self.settings,
+            "versions": {name: version(name) for name in ("torch", "monai")},
+        }
+        write_text_atomically(self.output_dir / "metrics.json", json.dumps(document, indent=2) + "\n")
+        save_tensors_atomically(self.output_dir / "classifier.safetensors", self.network.state_dict())
+        report = EvaluationReport(self.concepts, self.channel_names, self.num_pictures)
+        write_text_atomically(self.output_dir / "report.html", report.render(metrics, seen, self.sets, self.settings))
+        self._log(metrics)
+        return document
+
+    def _separation(self, images: ClassifiedImages) -> IntervalEstimate:
+        negative, positive = (images.of(concept).probability for concept in self.concepts)
+        return self.auc(positive, negative)
+
+    def _distances(self, concept: str, seen: Mapping[str, ClassifiedImages]) -> dict[str, IntervalEstimate | None]:
+        own = {name: images.of(concept).features for name, images in seen.items()}
+        figures: dict[str, IntervalEstimate | None] = {
+            name: self.distance(features, own["real"]) for name, features in own.items() if name != "real"
+        }
+        generated, baseline = figures["generated"], figures.get("initial rows")
+        if generated is not None and baseline is not None:
+            figures["ratio to initial rows"] = divide_distances(generated, baseline)
+        return figures
+
+    def _log(self, metrics: Mapping[str, Any]) -> None:
+        for name, figure in metrics["auc"].items():
+            logger.info("AUC of the classifier on %s images: %s, n = %s", name, figure, dict(figure.counts))
+        for concept, figures in metrics["kid"].items():
+            for name, figure in figures.items():
+                logger.info("KID of %s, %s: %s", concept, name, figure or "undetermined")
+        logger.info("Report: %s", self.output_dir / "report.html")
+
+
+def _contents(images: Images) -> set[bytes]:
+    return {images[index]["image"].numpy().tobytes() for index in range(len(images))}  # type: ignore[arg-type]
+
+
+def _as_plain(figures: Any) -> Any:
+    if isinstance(figures, Mapping):
+        return {name: _as_plain(figure) for name, figure in figures.items()}
+    return figures.as_dict() if isinstance(figures, IntervalEstimate) else figures
