@@ -117,7 +117,8 @@ def _overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``monai.bundle.run`` passes on to the config rather than to MONAI's workflow."""
     own = {*inspect.signature(ConfigWorkflow.__init__).parameters}
     if arguments.get("tracking") is not None:
-        own |= set(dict(DEFAULT_MLFLOW_SETTINGS)["configs"])  # type: ignore[arg-type]
+        settings: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
+        own |= set(settings["configs"])
     return {key: value for key, value in arguments.items() if key not in own}
 
 

@@ -2,6 +2,7 @@
 """One line on stderr for what a user can put right, however deep a framework has wrapped it."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from types import TracebackType
 import torch
 
 from medti_components.errors import MedtiError
+
+# A data loader's worker hands its exception over as text: the traceback in the worker, with ours in it.
+_WORKER_ERROR = re.compile(
+    r"DataLoader worker process.*^medti_components\.errors\.\w+: ([^\n]*)", re.DOTALL | re.MULTILINE
+)
 
 # Warnings of third parties that a user of this software can do nothing about: (start of the message, category).
 UNACTIONABLE_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
@@ -59,17 +65,18 @@ def error_line(error: BaseException) -> str | None:
     """
     typed = find_typed_error(error)
     if typed is not None:
-        return f"error: {_one_line(typed)}"
+        return f"error: {_one_line(str(typed))}"
+    for link in _chain(error):
+        if (from_worker := _WORKER_ERROR.search(str(link))) is not None:
+            return f"error: {from_worker[1]}"
     if any(isinstance(link, torch.OutOfMemoryError) for link in _chain(error)):
         return "error: the GPU is out of memory: lay configs/low_memory.json over the config, or lower --batch_size"
     return None
 
 
-def _one_line(error: MedtiError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if "Original Traceback" in str(error):  # torch repeats a worker's whole traceback, which ends with the message
-        return lines[-1].partition("Error: ")[2] or lines[-1]
-    return " ".join(lines)
+def _one_line(message: str) -> str:
+    from_worker = _WORKER_ERROR.search(message)
+    return from_worker[1] if from_worker is not None else " ".join(message.split())
 
 
 def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``python -m medti_components <command>``, also installed as ``medti``."""
+
+import inspect
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial, wraps
+from typing import Any, get_type_hints
+
+import fire
+from fire.core import FireExit
+
+from medti_components.apps.config_keys import nearest
+from medti_components.apps.config_values import fitting_value, typed_values
+from medti_components.apps.error_line import error_line
+from medti_components.apps.phantoms import Phantoms
+from medti_components.errors import ConfigError
+
+Commands = Mapping[str, Any]
+
+COMMANDS: dict[str, type] = {"phantoms": Phantoms}
+KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the command line without the program's name; that of this process by default.
+
+    Returns:
+        The exit status: 0; 1 after a line on stderr for what the user can put right; 130 when interrupted.
+
+    >>> main(["phantom"])
+    1
+    """
+    try:
+        call = _parse(list(sys.argv[1:] if arguments is None else arguments))
+        result = call() if call is not None else None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        line = error_line(error)
+        if line is None:
+            raise
+        print(line, file=sys.stderr)
+        return 1
+    if result is not None:
+        print(result)
+    return 0
+
+
+def _parse(arguments: list[str]) -> Callable[[], Any] | None:
+    """Let Fire read the command line without running anything; None when it showed help.
+
+    Fire runs a command before it looks at what is left of the line, and prints pages for a mistake.
+    """
+    calls: list[partial[Any]] = []
+    commands = {name: _recorded(command(), calls) for name, command in COMMANDS.items()}
+    output = io.StringIO()
+    try:
+        with redirect_stdout(output), redirect_stderr(output):
+            fire.Fire(commands, command=arguments or ["--help"], name="medti")
+    except FireExit as exit_:
+        if exit_.code != 0:
+            raise _usage_error(exit_, calls) from exit_
+        calls.clear()
+    if not calls:
+        print(output.getvalue().rstrip())
+        return None
+    return _fitting(calls[-1], typed_values(arguments))
+
+
+def _fitting(call: partial[Any], typed: Mapping[str, str]) -> Callable[[], Any]:
+    """Return ``call`` with its arguments in the kinds that the function asks for."""
+    given = inspect.signature(call.func).bind(*call.args, **call.keywords).arguments
+    hints = get_type_hints(call.func)
+    arguments = {
+        name: fitting_value(name, value, KIND_EXAMPLES.get(hints.get(name, object)), typed.get(name))
+        for name, value in given.items()
+    }
+    return partial(call.func, **arguments)
+
+
+def _recorded(command: object, calls: list[partial[Any]]) -> Commands:
+    """Return the public methods of ``command``, each of which only notes its call."""
+
+    def recorded(method: Callable[..., Any]) -> Callable[..., None]:
+        @wraps(method)
+        def record(*args: Any, **kwargs: Any) -> None:
+            calls.append(partial(method, *args, **kwargs))
+
+        return record
+
+    methods = inspect.getmembers(command, inspect.ismethod)
+    return {name: recorded(method) for name, method in methods if not name.startswith("_")}
+
+
+def _usage_error(exit_: FireExit, calls: list[partial[Any]]) -> ConfigError:
+    message = exit_.trace.elements[-1].ErrorAsStr()
+    reason, _, word = message.rpartition(": ")
+    component = exit_.trace.GetResult()
+    if calls and reason == "Could not consume arg":
+        parameters = inspect.signature(calls[-1].func).parameters
+        return ConfigError(_unknown("option", word, [f"--{name}" for name in parameters]))
+    if isinstance(component, Mapping):
+        return ConfigError(_unknown("command", word, [str(name) for name in component]))
+    if "required argument" in reason:
+        names = [f"--{name.strip()}" for name in word.split(",")]
+        return ConfigError(f"{' and '.join(names)} must be given: see medti {' '.join(_given(exit_))} --help")
+    return ConfigError(f"{message}: see medti --help")
+
+
+def _unknown(kind: str, word: str, known: list[str]) -> str:
+    near = nearest(word, known)
+    return f"unknown {kind} '{word}': " + (f"did you mean '{near}'?" if near else f"known are {', '.join(known)}")
+
+
+def _given(exit_: FireExit) -> list[str]:
+    return [word for element in exit_.trace.elements for word in (element.args or ()) if not word.startswith("-")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
