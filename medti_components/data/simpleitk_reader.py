@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 from monai.config import PathLike
 from monai.data.image_reader import ImageReader
 from monai.data.utils import orientation_ras_lps
@@ -18,8 +18,8 @@ from medti_components.errors import DataError
 class SimpleITKReader(ImageReader):
     """Read one 3D volume (.mha, .nii.gz, ...) with axes (x, y, z) and the affine in RAS, as MONAI's ITKReader does.
 
-    ``LoadImage`` turns whatever ``read`` raises into a page of text about missing readers, but lets errors of ``get_data``
-    through. So ``read`` only takes note of the path, and the file is opened in ``get_data``.
+    ``LoadImage`` turns whatever ``read`` raises into a page of text about missing readers, but lets errors of
+    ``get_data`` through. So ``read`` only takes note of the path, and the file is opened in ``get_data``.
 
     Example:
         >>> from monai.transforms import LoadImaged
@@ -41,7 +41,7 @@ class SimpleITKReader(ImageReader):
             DataError: the file is missing, unreadable, truncated, not 3D, or holds values that are not finite.
         """
         volume = read_volume(img)
-        array = sitk.GetArrayFromImage(volume).T
+        array = SimpleITK.GetArrayFromImage(volume).T
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise _unreadable(img, "it holds values that are not finite")
         affine = np.eye(4)
@@ -57,7 +57,7 @@ class SimpleITKReader(ImageReader):
         }
 
 
-def read_volume(path: str | Path) -> sitk.Image:
+def read_volume(path: str | Path) -> SimpleITK.Image:
     """Read a 3D volume of one channel.
 
     Raises:
@@ -66,7 +66,7 @@ def read_volume(path: str | Path) -> sitk.Image:
     if not Path(path).is_file():
         raise DataError(f"'{path}' does not exist: download it, or leave such studies out by --skip_unreadable true")
     try:
-        volume = sitk.ReadImage(str(path))
+        volume = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         raise _unreadable(path, "SimpleITK can't read it") from error
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:

@@ -43,9 +43,9 @@ def median_slice(mask: torch.Tensor) -> int:
 class LesionSliced(MapTransform):
     """Reduce volumes (C, D, H, W) to the slice (C, 1, H, W) that stands for the study; the affine follows.
 
-    Label 1: the slice with the largest lesion area, label 0: the median slice of the gland (section 3.1 of Medical
-    diffusion on a budget, MIDL 2024). So ``mask_key`` holds the lesion mask where the label is 1, the gland mask where it is 0,
-    on the grid of the volumes.
+    Label 1: the slice with the largest lesion area, label 0: the median slice of the gland (Medical diffusion on a
+    budget, MIDL 2024). So ``mask_key`` holds the lesion mask where the label is 1, the gland mask where it is 0, on
+    the grid of the volumes.
 
     Raises:
         DataError: no voxel of the mask lies within the volume; the message names the study.

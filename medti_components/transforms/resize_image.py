@@ -25,7 +25,9 @@ def resize_image(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor
     plain = torch.as_tensor(image, dtype=torch.float32)
     if plain.shape[-2:] == (height, width):
         return plain
-    resized = functional.interpolate(plain[None], (height, width), mode="bicubic", align_corners=False, antialias=True)[0]
+    resized = functional.interpolate(plain[None], (height, width), mode="bicubic", align_corners=False, antialias=True)[
+        0
+    ]
     return resized.clamp(plain.min(), plain.max())
 
 

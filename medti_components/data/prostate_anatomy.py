@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The male pelvis as a list of ellipsoids, drawn from a random generator."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+# Signal of each tissue on (T2W, ADC, HBV) as a share of the brightest, with fat suppressed on the diffusion sequences.
+FAT = (0.56, 0.10, 0.07)
+MUSCLE = (0.14, 0.42, 0.17)
+CORTEX = (0.05, 0.06, 0.04)
+MARROW = (0.40, 0.13, 0.09)
+URINE = (1.00, 1.00, 0.05)
+VESSEL = (0.03, 0.30, 0.10)
+RECTAL_WALL = (0.30, 0.46, 0.30)
+GAS = (0.02, 0.02, 0.02)
+CAPSULE = (0.18, 0.40, 0.22)
+PERIPHERAL_ZONE = (0.82, 0.66, 0.32)
+TRANSITION_ZONE = (0.44, 0.50, 0.36)
+LESION = (0.22, 0.20, 0.92)
+HOT_SPOT = (0.56, 0.10, 1.50)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Centres of voxels in mm: ``u`` to the patient's left, ``v`` to the back, ``s`` along the slices to the head."""
+
+    u: np.ndarray
+    v: np.ndarray
+    s: np.ndarray
+
+    @classmethod
+    def centred(
+        cls, shape: tuple[int, int, int], spacing_mm: Sequence[float], shift_mm: Sequence[float] = (0.0, 0.0)
+    ) -> "Grid":
+        """Return the grid of ``shape`` (z, y, x) and ``spacing_mm`` (z, y, x) around the origin, moved by (y, x) mm."""
+        s, v, u = (
+            (np.arange(size) - (size - 1) / 2) * spacing + shift
+            for size, spacing, shift in zip(shape, spacing_mm, (0.0, *shift_mm), strict=True)
+        )
+        return cls(u.astype(np.float32), v.astype(np.float32), s.astype(np.float32))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Sizes (z, y, x)."""
+        return len(self.s), len(self.v), len(self.u)
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """One organ or part of it: centre and half axes (u, v, s) in mm, turned by ``angle`` in the axial plane."""
+
+    centre_mm: tuple[float, float, float]
+    half_axes_mm: tuple[float, float, float]
+    angle: float = 0.0
+
+    def grown(self, margin_mm: float) -> "Ellipsoid":
+        """Return the ellipsoid with each half axis longer by ``margin_mm``."""
+        a, b, c = (half_axis + margin_mm for half_axis in self.half_axes_mm)
+        return replace(self, half_axes_mm=(a, b, c))
+
+    def moved(self, scale: float, turn: float, shift_mm: tuple[float, float]) -> "Ellipsoid":
+        """Return the ellipsoid after scaling about the origin, a turn in the axial plane and a shift (u, v)."""
+        u, v, s = (scale * value for value in self.centre_mm)
+        cosine, sine = math.cos(turn), math.sin(turn)
+        a, b, c = (scale * value for value in self.half_axes_mm)
+        centre = (cosine * u - sine * v + shift_mm[0], sine * u + cosine * v + shift_mm[1], s)
+        return Ellipsoid(centre, (a, b, c), self.angle + turn)
+
+    def coverage(self, grid: Grid, edge_mm: float) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+        """Return a box of the grid and the share (0 to 1) of each voxel in it that the ellipsoid fills.
+
+        The share falls from 1 to 0 over about ``edge_mm`` across the surface.
+        """
+        (cu, cv, cs), (a, b, c) = self.centre_mm, self.half_axes_mm
+        cosine, sine = math.cos(self.angle), math.sin(self.angle)
+        reach = 1 + edge_mm / min(a, b)
+        box = (
+            _span(grid.s, cs, c * reach),
+            _span(grid.v, cv, math.hypot(a * sine, b * cosine) * reach),
+            _span(grid.u, cu, math.hypot(a * cosine, b * sine) * reach),
+        )
+        s, v, u = grid.s[box[0]] - cs, grid.v[box[1]] - cv, grid.u[box[2]] - cu
+        across = (cosine * u[None, :] + sine * v[:, None]) / a
+        along = (cosine * v[:, None] - sine * u[None, :]) / b
+        square = (across * across + along * along)[None] + (s * s / (c * c))[:, None, None]
+        share = 1 - np.sqrt(square, out=square)
+        share *= min(a, b) / edge_mm
+        share += 0.5
+        return box, np.clip(share, 0, 1, out=share)
+
+
+def _span(centres: np.ndarray, middle: float, reach: float) -> slice:
+    first, last = np.searchsorted(centres, (middle - reach, middle + reach))
+    return slice(int(first), int(last))
+
+
+Painted = tuple[Ellipsoid, tuple[float, float, float], float]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What one patient has: organs in the order of painting (shape, signal on the sequences, edge in mm)."""
+
+    surroundings: list[Painted]
+    gland: Ellipsoid
+    inside: list[Painted]
+    lesion: Ellipsoid | None
+    isup_grade: int
+
+
+def draw_anatomy(random: np.random.Generator, is_positive: bool) -> Anatomy:
+    """Draw a patient: sizes, places and shapes of the organs, and a lesion of 8 to 19 mm where ``is_positive``.
+
+    >>> draw_anatomy(np.random.default_rng(0), is_positive=True).isup_grade in (2, 3, 4, 5)
+    True
+    """
+    gland = Ellipsoid(
+        (0.0, _between(random, 0, 5), _between(random, -2, 2)),
+        (_between(random, 21, 28), _between(random, 16, 22), _between(random, 16, 19)),
+    )
+    surroundings = [
+        *_draw_pelvic_wall(random),
+        *_draw_rectum(random, gland),
+        *_draw_bladder(random, gland),
+        (gland.grown(1.5), CAPSULE, 1.5),
+        (gland, PERIPHERAL_ZONE, 1.5),
+    ]
+    inside = _draw_transition_zone(random, gland)
+    lesion, isup_grade = None, 0
+    if is_positive:
+        isup_grade = int(random.choice((2, 3, 4, 5), p=(0.55, 0.23, 0.1, 0.12)))  # as often as in PI-CAI
+        lesion = _draw_lesion(random, gland)
+    scale, turn = _between(random, 0.93, 1.07), _between(random, -0.06, 0.06)
+    shift = (_between(random, -4, 4), _between(random, -3, 3))
+
+    def moved(parts: list[Painted]) -> list[Painted]:
+        return [(shape.moved(scale, turn, shift), signal, edge) for shape, signal, edge in parts]
+
+    return Anatomy(
+        moved(surroundings),
+        gland.moved(scale, turn, shift),
+        moved(inside),
+        lesion.moved(scale, turn, shift) if lesion else None,
+        isup_grade,
+    )
+
+
+def _between(random: np.random.Generator, low: float, high: float) -> float:
+    return float(random.uniform(low, high))
+
+
+def _draw_pelvic_wall(random: np.random.Generator) -> list[Painted]:
+    """Draw muscles, bones and vessels of both sides, and the coccyx; far in front, a bright spot of the receiver coil.
+
+    The spot sets the top of the scale of the high-b sequence in every study, with a lesion or without.
+    """
+    parts: list[Painted] = []
+    for side in (-1, 1):
+        gluteal, obturator = _beside(random, side, 52, 82, 40, 15, -0.35), _beside(random, side, 45, 6, 8.5, 33, -0.16)
+        hip, ischium = _beside(random, side, 73, -16, 19, 27, 0.25), _beside(random, side, 63, 34, 12, 19, -0.2)
+        parts += [
+            (gluteal, MUSCLE, 2.0),
+            (hip.grown(2.5), CORTEX, 1.5),
+            (hip, MARROW, 1.5),
+            (ischium.grown(2.0), CORTEX, 1.5),
+            (ischium, MARROW, 1.5),
+            (obturator, MUSCLE, 1.5),
+            (_beside(random, side, 60, -60, 6, 6, 0.0), VESSEL, 1.5),
+            (_beside(random, side, 21, -68, 20, 8, 0.1), MUSCLE, 2.0),
+            (_beside(random, side, 28, -112, 8, 5, 0.0), HOT_SPOT, 1.5),
+        ]
+    coccyx = Ellipsoid(
+        (_between(random, -2, 2), _between(random, 64, 72), 0.0), (_between(random, 6, 9), _between(random, 4, 6), 60.0)
+    )
+    return [*parts, (coccyx.grown(1.5), CORTEX, 1.5), (coccyx, MARROW, 1.5)]
+
+
+def _beside(random: np.random.Generator, side: int, u: float, v: float, a: float, b: float, angle: float) -> Ellipsoid:
+    """Return an ellipsoid at one side (-1 right, 1 left), about the size and place given, through all slices."""
+    size = _between(random, 0.92, 1.08)
+    centre = (side * (u + _between(random, -2, 2)), v + _between(random, -3, 3), 0.0)
+    return Ellipsoid(centre, (a * size, b * size, 90.0), side * (angle + _between(random, -0.06, 0.06)))
+
+
+def _draw_rectum(random: np.random.Generator, gland: Ellipsoid) -> list[Painted]:
+    a, b = _between(random, 10, 16), _between(random, 8, 13)
+    v = gland.centre_mm[1] + gland.half_axes_mm[1] + b + _between(random, 0, 2)
+    rectum = Ellipsoid((_between(random, -4, 4), v, 0.0), (a, b, 80.0), _between(random, -0.2, 0.2))
+    return [(rectum, RECTAL_WALL, 1.5), (replace(rectum, half_axes_mm=(0.66 * a, 0.6 * b, 80.0)), GAS, 2.0)]
+
+
+def _draw_bladder(random: np.random.Generator, gland: Ellipsoid) -> list[Painted]:
+    half_axes = (_between(random, 19, 32), _between(random, 10, 17), _between(random, 40, 60))
+    v = gland.centre_mm[1] - gland.half_axes_mm[1] - 0.85 * half_axes[1] - _between(random, 1, 4)
+    centre = (_between(random, -4, 4), v, _between(random, 10, 25))
+    bladder = Ellipsoid(centre, half_axes, _between(random, -0.1, 0.1))
+    return [(bladder.grown(2.0), MUSCLE, 1.5), (bladder, URINE, 1.5)]
+
+
+def _draw_transition_zone(random: np.random.Generator, gland: Ellipsoid) -> list[Painted]:
+    """Draw the transition zone in the front of the gland, with four to seven nodules."""
+    (_, v, s), (a, b, c) = gland.centre_mm, gland.half_axes_mm
+    zone = Ellipsoid(
+        (_between(random, -1, 1), v - 0.2 * b, s + 2),
+        (a * _between(random, 0.62, 0.76), b * _between(random, 0.58, 0.72), 0.8 * c),
+    )
+    parts: list[Painted] = [(zone.grown(1.0), CAPSULE, 1.5), (zone, TRANSITION_ZONE, 1.5)]
+    (zu, zv, zs), (za, zb, zc) = zone.centre_mm, zone.half_axes_mm
+    for _ in range(int(random.integers(4, 8))):
+        angle, distance = _between(random, -math.pi, math.pi), _between(random, 0.2, 0.7)
+        radius, depth = _between(random, 2.5, 5.0), _between(random, -0.5, 0.5)
+        centre = (zu + distance * za * math.cos(angle), zv + distance * zb * math.sin(angle), zs + depth * zc)
+        nodule = Ellipsoid(centre, (radius, radius * _between(random, 0.7, 1.2), 1.5 * radius))
+        signal = _between(random, -1, 1)
+        parts.append((nodule, (0.46 + 0.2 * signal, 0.52 + 0.1 * signal, 0.36 - 0.04 * signal), 2.0))
+    return parts
+
+
+def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
+    """Place a lesion: in seven of ten in the peripheral zone at the back, else further forward."""
+    (u, v, s), (a, b, c) = gland.centre_mm, gland.half_axes_mm
+    longer = _between(random, 5.0, 9.0)
+    shorter = max(4.5, longer * _between(random, 0.75, 1.0))
+    side = random.choice((-1, 1))
+    is_posterior = random.random() < 0.7
+    angle = _between(random, 0.2, 1.45) if is_posterior else _between(random, -1.2, -0.3)
+    room = 1 - 0.9 * shorter / b  # the surface of the lesion reaches about the surface of the gland
+    centre = (
+        u + side * room * a * math.cos(angle),
+        v + room * b * math.sin(angle),
+        s + _between(random, -0.4, 0.4) * c,
+    )
+    along_surface = math.atan2(math.cos(angle), -side * math.sin(angle))
+    return Ellipsoid(centre, (longer, shorter, _between(random, 5.0, 9.0)), along_surface)
