@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ends a training run in good order, whatever ends it."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from medti_components.engines.training_events import CHECKPOINT_WANTED, RUN_CLOSING
+from medti_components.errors import TrainingError
+
+
+class RunGuard:
+    """Has a checkpoint saved when the run is told to stop (Ctrl-C, SIGTERM), and what is open closed when it ends.
+
+    The step that is under way is finished first; a second Ctrl-C ends at once. The last of the trainer's handlers.
+    """
+
+    def __init__(self) -> None:
+        self._received: signal.Signals | None = None
+        self._handlers_before: dict[signal.Signals, Any] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Guard ``engine`` from its start to its end."""
+        engine.add_event_handler(Events.STARTED, self._install)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def __call__(self, engine: Engine) -> None:
+        """Stop after this step when a signal came.
+
+        Raises:
+            TrainingError: a signal came; the message says how to go on.
+        """
+        if self._received is not None:
+            engine.fire_event(CHECKPOINT_WANTED)
+            raise TrainingError(
+                f"stopped by {self._received.name} after step {engine.state.iteration}, checkpoint saved: "
+                "go on with --resume true"
+            )
+
+    def _install(self, engine: Engine) -> None:
+        self._received = None
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers_before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = signal.Signals(number)
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
+        self._handlers_before = {}
+
+    def _close(self, engine: Engine) -> None:
+        self._restore_handlers()
+        engine.fire_event(RUN_CLOSING)
+
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        self._close(engine)
+        raise error
