@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images ready for the base model, prepared once and kept on disk."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from medti_components.errors import DataError, MedtiError
+from medti_components.files import ensure_writable_directory, save_tensors_atomically
+from medti_components.transforms.transform_fingerprint import transform_fingerprint
+
+logger = logging.getLogger(__name__)
+
+_ABOUT_THE_CASE = ("concept", "label", "patient_id", "study_id")
+
+
+class PreparedImages(Dataset):
+    """Images (3, H, W) in [-1, 1] of a datalist; each is prepared once and reused from ``cache_dir`` afterwards.
+
+    A prepared image is used again while its entry, the size and time of change of the files that the entry names, and
+    the settings of the transform are the same.
+
+    Args:
+        datalist: entries with paths of source files, ``concept``, ``label``, ``patient_id``, ``study_id``.
+        transform: turns an entry into a mapping with a float32 tensor ``image``, without randomness.
+        cache_dir: folder of the prepared images, made where needed; None keeps them in memory.
+        skip_unreadable: leave out entries that can't be prepared; they are logged, and counted at the end.
+        show_progress: whether a bar with the time left goes to stderr.
+
+    Raises:
+        DataError: an entry can't be prepared; the message names the file.
+        OutputError: ``cache_dir`` is not writable.
+
+    Example:
+        >>> entry = {"concept": "<a>", "label": 0, "patient_id": "1", "study_id": "2"}
+        >>> images = PreparedImages([entry], lambda entry: {"image": torch.zeros(3, 4, 4)}, None, show_progress=False)
+        >>> len(images), tuple(images[0]["image"].shape), images[0]["patient_id"]
+        (1, (3, 4, 4), '1')
+    """
+
+    def __init__(
+        self,
+        datalist: Sequence[Mapping[str, Any]],
+        transform: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        cache_dir: str | Path | None,
+        skip_unreadable: bool = False,
+        show_progress: bool = True,
+    ) -> None:
+        self.transform = transform
+        self.cache_dir = None if cache_dir is None else ensure_writable_directory(cache_dir, "cache_dir")
+        self.num_prepared = 0
+        self.num_skipped = 0
+        self._entries: list[Mapping[str, Any]] = []
+        self._images: list[Path | torch.Tensor] = []
+        settings = transform_fingerprint(transform)
+        paths = [self._path(entry, settings) for entry in datalist]
+        num_missing = sum(path is None or not path.is_file() for path in paths)
+        with tqdm(
+            total=num_missing, desc="preparing images", unit="image", disable=not (show_progress and num_missing)
+        ) as bar:
+            for entry, path in zip(datalist, paths, strict=True):
+                if path is None or not path.is_file():
+                    try:
+                        image = self._prepare(entry, path)
+                    except DataError as error:
+                        if not skip_unreadable:
+                            raise
+                        logger.warning("left out: %s", error)
+                        self.num_skipped += 1
+                        continue
+                    finally:
+                        bar.update()
+                    self._images.append(image if path is None else path)
+                else:
+                    self._images.append(path)
+                self._entries.append(entry)
+        if self.num_skipped:
+            logger.warning("%d of %d images are left out", self.num_skipped, len(datalist))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return {"image": float32 (3, H, W) in [-1, 1], "concept", "label", "patient_id", "study_id"}."""
+        entry, image = self._entries[index], self._images[index]
+        if isinstance(image, Path):
+            image = self._load(entry, image)
+        return {"image": image, **{key: entry[key] for key in _ABOUT_THE_CASE if key in entry}}
+
+    def _path(self, entry: Mapping[str, Any], settings: str) -> Path | None:
+        """Return where the prepared image of an entry lies, by its sources and the transform's settings."""
+        if self.cache_dir is None:
+            return None
+        sources = {key: _source(value) for key, value in entry.items()}
+        content = json.dumps([settings, sources], sort_keys=True, default=str)
+        return self.cache_dir / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
+
+    def _prepare(self, entry: Mapping[str, Any], path: Path | None) -> torch.Tensor:
+        try:
+            image = torch.as_tensor(self.transform(entry)["image"]).to(torch.float32)
+        except Exception as error:
+            # MONAI wraps what its transforms raise; a cause that is not ours is a defect and goes on as it came.
+            cause = _own_cause(error)
+            if cause is None or cause is error:
+                raise
+            raise cause from cause.__cause__
+        self.num_prepared += 1
+        if path is not None:
+            save_tensors_atomically(path, {"image": image})
+        return image
+
+    def _load(self, entry: Mapping[str, Any], path: Path) -> torch.Tensor:
+        try:
+            return load_file(path)["image"]
+        except (SafetensorError, OSError, KeyError) as error:
+            logger.warning("prepared image '%s' can't be read (%s) and is prepared again", path, error)
+            return self._prepare(entry, path)
+
+
+def _source(value: Any) -> Any:
+    """Return what identifies a value of an entry: for a file its place, size and time of change."""
+    if isinstance(value, (str, Path)) and Path(value).is_file():
+        status = Path(value).stat()
+        return [str(Path(value).resolve()), status.st_size, status.st_mtime_ns]
+    return value
+
+
+def _own_cause(error: BaseException | None) -> MedtiError | None:
+    while error is not None and not isinstance(error, MedtiError):
+        error = error.__cause__
+    return error
