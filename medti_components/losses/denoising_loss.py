@@ -16,7 +16,7 @@ def _signal_and_noise_rates(alphas_cumprod: Tensor, timesteps: Tensor, like: Ten
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """Diffuse clean latents to a timestep: ``x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise`` (Ho et al., 2020, eq. 4).
+    """Diffuse clean latents to a timestep: ``x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise`` (DDPM, eq. 4).
 
     Args:
         latents: clean latents (B, C, h, w), scaled.
@@ -29,7 +29,7 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod:
 
     >>> x, noise = torch.full((1, 1, 1, 1), 2.0), torch.ones(1, 1, 1, 1)
     >>> add_noise(x, noise, torch.tensor([0]), torch.tensor([0.25])).item()  # 0.5 * 2 + sqrt(0.75) * 1
-    1.8660254...
+    1.86602...
     """
     signal, sigma = _signal_and_noise_rates(alphas_cumprod, timesteps, latents)
     return signal * latents + sigma * noise
@@ -49,7 +49,7 @@ def denoising_target(
     >>> denoising_target(x, noise, torch.tensor([0]), torch.tensor([0.25]), "epsilon").item()
     1.0
     >>> denoising_target(x, noise, torch.tensor([0]), torch.tensor([0.25]), "v_prediction").item()
-    -1.2320508...
+    -1.23205...
     """
     if prediction_type == "epsilon":
         return noise

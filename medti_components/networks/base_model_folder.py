@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finding a base model's files: a folder in diffusers' layout, or the same from the Hugging Face hub."""
+"""Finding and reading a base model's files: a folder in diffusers' layout, or the same from the Hugging Face hub."""
 
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
+from transformers import CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from medti_components.errors import BaseModelError
 
@@ -27,7 +31,8 @@ WEIGHT_FILES = {
 }
 VARIANTS = ("fp16", "non_ema")
 OFFLINE_REMEDY = (
-    "give a folder in diffusers' layout by --base_model, or lay configs/embedded.json over the config, which runs offline"
+    "give a folder in diffusers' layout by --base_model, "
+    "or lay configs/embedded.json over the config, which runs offline"
 )
 
 
@@ -83,8 +88,59 @@ def checkpoint_fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def load_part(part_class: Any, folder: Path, part: str, **kwargs: Any) -> Any:
+    """Load one part ('text_encoder', 'unet' or 'vae') in evaluation mode; ``kwargs`` go to its ``from_pretrained``.
+
+    Raises:
+        BaseModelError: the part does not load, or its weights would leave parameters at random values.
+    """
+    had_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, info = part_class.from_pretrained(
+            folder, subfolder=part, use_safetensors=True, local_files_only=True, output_loading_info=True, **kwargs
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        raise BaseModelError(
+            f"{part} of '{folder}' can't be loaded ({_one_line(error)}): fetch or save the base model again"
+        ) from error
+    finally:
+        if had_bar:
+            transformers_logging.enable_progress_bar()
+    if missing := sorted(info["missing_keys"]):
+        raise BaseModelError(
+            f"weights of {part} of '{folder}' lack {len(missing)} tensors, '{missing[0]}' among them: "
+            "fetch or save the base model again"
+        )
+    return model.eval()
+
+
+def load_settings(folder: Path) -> tuple[CLIPTokenizer, dict[str, Any]]:
+    """Load the tokenizer and the scheduler's configuration.
+
+    Raises:
+        BaseModelError: one of them can't be read.
+    """
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+        scheduler_config = DDPMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BaseModelError(
+            f"tokenizer or scheduler of '{folder}' can't be loaded ({_one_line(error)}): "
+            "fetch or save the base model again"
+        ) from error
+    return tokenizer, scheduler_config
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
 def _fetch(base_model: str, revision: str | None) -> Path:
-    patterns = ["tokenizer/*", *(f"{part}/{name}" for names in (CONFIG_FILES, WEIGHT_FILES) for part, name in names.items())]
+    patterns = [
+        "tokenizer/*",
+        *(f"{part}/{name}" for names in (CONFIG_FILES, WEIGHT_FILES) for part, name in names.items()),
+    ]
     patterns += [f"{part}/{name}.index.json" for part, name in WEIGHT_FILES.items()]
     ignored = [f"*.{variant}*" for variant in VARIANTS]
     if revision is None:
@@ -92,7 +148,7 @@ def _fetch(base_model: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(base_model, revision=revision, allow_patterns=patterns, ignore_patterns=ignored))
     except Exception as error:  # the hub client's errors come from several libraries; each means: not reachable
-        reason = " ".join(str(error).split()).split(". ")[0][:160]
+        reason = _one_line(error).split(". ")[0]
         raise BaseModelError(
             f"base model '{base_model}' is neither a folder nor reachable on the hub ({reason}): {OFFLINE_REMEDY}"
         ) from error

@@ -73,10 +73,14 @@ class ConceptEmbedding(nn.Module):
             EmbeddingError: ``num_vectors`` is not in [1, model.max_vectors] or the token is not of the form ``<word>``.
         """
         ensure_concept_token(token)
-        if isinstance(num_vectors, bool) or not isinstance(num_vectors, int) or not 1 <= num_vectors <= model.max_vectors:
+        if (
+            isinstance(num_vectors, bool)
+            or not isinstance(num_vectors, int)
+            or not 1 <= num_vectors <= model.max_vectors
+        ):
             raise EmbeddingError(
-                f"num_vectors must be between 1 and {model.max_vectors}, what the text encoder of '{model.name}' takes, "
-                f"got {num_vectors}"
+                f"num_vectors must be a whole number from 1 to {model.max_vectors}, the most that "
+                f"'{model.name}' takes, got {num_vectors}"
             )
         vocabulary = model.vocabulary_rows()
         order = torch.randperm(len(vocabulary), generator=random_stream(seed, token, "initial rows"))
@@ -87,7 +91,8 @@ class ConceptEmbedding(nn.Module):
 class ConceptEmbeddings(nn.Module):
     """Several concepts' rows, in order; ``state_dict`` holds ``<token>.rows`` of each and nothing else.
 
-    >>> embeddings = ConceptEmbeddings([ConceptEmbedding("<a>", torch.zeros(2, 4)), ConceptEmbedding("<b>", torch.ones(1, 4))])
+    >>> words = [ConceptEmbedding("<a>", torch.zeros(2, 4)), ConceptEmbedding("<b>", torch.ones(1, 4))]
+    >>> embeddings = ConceptEmbeddings(words)
     >>> embeddings.tokens
     ('<a>', '<b>')
     >>> sorted(embeddings.state_dict())

@@ -147,18 +147,20 @@ def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow
     learned_on = embedding.metadata.get("base_model", "an unnamed base model")
     if width != model.width:
         raise EmbeddingError(
-            f"embedding width {width} does not match text encoder width {model.width}: '{embedding.path}' was learned on "
-            f"'{learned_on}', loaded into '{model.name}'"
+            f"embedding width {width} does not match text encoder width {model.width}: '{embedding.path}' was "
+            f"learned on '{learned_on}', loaded into '{model.name}'"
         )
     if num_vectors > model.max_vectors:
         raise EmbeddingError(
-            f"'{embedding.path}' holds {num_vectors} vectors, the text encoder of '{model.name}' takes {model.max_vectors}"
+            f"'{embedding.path}' must hold at most {model.max_vectors} vectors, the most that "
+            f"'{model.name}' takes, got {num_vectors}"
         )
     learned_hash = embedding.metadata.get("base_model_sha256")
     if learned_hash is not None and not allow_other_base and learned_hash != model.fingerprint:
         raise EmbeddingError(
             f"'{embedding.path}' was learned on '{learned_on}' (sha256 {learned_hash[:12]}), not on the loaded "
-            f"'{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one, or --allow_other_base True"
+            f"'{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one, or set "
+            "--allow_other_base True"
         )
 
 

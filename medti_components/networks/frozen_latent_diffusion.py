@@ -1,30 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """A latent diffusion model of Stable Diffusion's kind as one frozen object."""
 
-import logging
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError
+from diffusers.models.attention_processor import Attention
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from medti_components.errors import BaseModelError, ConfigError
 from medti_components.losses.denoising_loss import PREDICTION_TYPES
-from medti_components.networks.base_model_folder import checkpoint_fingerprint, locate_base_model
+from medti_components.networks.base_model_folder import (
+    checkpoint_fingerprint,
+    load_part,
+    load_settings,
+    locate_base_model,
+)
 from medti_components.networks.prompt_tokens import token_embeddings
 from medti_components.networks.shared_condition_attention import (
     ProjectedCondition,
     SharedConditionAttention,
     project_keys_and_values,
 )
-
-logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUERY_SLICE = 1024
@@ -69,21 +72,22 @@ class FrozenLatentDiffusion(nn.Module):
         self.scheduler_config = dict(scheduler_config)
         self.folder = folder
         self.name = name
-        self.scaling_factor = float(vae.config.scaling_factor)
+        self.scaling_factor = float(vae.config["scaling_factor"])
         self.prediction_type = str(self.scheduler_config.get("prediction_type", "epsilon"))
         self.width = int(text_encoder.config.hidden_size)
         self.num_positions = min(int(text_encoder.config.max_position_embeddings), int(tokenizer.model_max_length))
         self.max_vectors = self.num_positions - 2
         self._ensure_consistent(vae)
-        size = int(unet.config.sample_size)
-        self.latent_shape = (int(unet.config.in_channels), size, size)
-        self.image_size = size * 2 ** (len(vae.config.block_out_channels) - 1)
+        size = int(unet.config["sample_size"])
+        self.latent_shape = (int(unet.config["in_channels"]), size, size)
+        self.image_size = size * 2 ** (len(vae.config["block_out_channels"]) - 1)
         self.alphas_cumprod: Tensor
         self.register_buffer("alphas_cumprod", _noise_schedule(self.scheduler_config), persistent=False)
         self._attention_layers = [name.removesuffix(".processor") for name in unet.attn_processors]
-        unet.set_attn_processor(
-            {f"{name}.processor": SharedConditionAttention(name, query_slice) for name in self._attention_layers}
-        )
+        processors: dict[str, Any] = {
+            f"{name}.processor": SharedConditionAttention(name, query_slice) for name in self._attention_layers
+        }
+        unet.set_attn_processor(processors)
         self.requires_grad_(False)
         self.eval()
 
@@ -106,7 +110,7 @@ class FrozenLatentDiffusion(nn.Module):
                 as its activations overflow half precision.
             device: where to compute.
             gradient_checkpointing: recompute the UNet's blocks in the backward pass, for less memory.
-            attention_slicing: answer the UNet's queries in slices, and images by the VAE one at a time, for less memory.
+            attention_slicing: answer the UNet's queries in slices and decode images one at a time, for less memory.
 
         Raises:
             BaseModelError: it is neither a folder nor reachable, lacks parts, or a part does not load.
@@ -118,14 +122,10 @@ class FrozenLatentDiffusion(nn.Module):
         folder = locate_base_model(base_model, revision)
         precision = DTYPES[dtype]
         vae_precision = torch.float32 if precision == torch.float16 else precision
-        unet = _load_part(UNet2DConditionModel, folder, "unet", torch_dtype=precision)
-        vae = _load_part(AutoencoderKL, folder, "vae", torch_dtype=vae_precision)
-        text_encoder = _load_part(CLIPTextModel, folder, "text_encoder", dtype=precision, attn_implementation="sdpa")
-        try:
-            tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
-            scheduler_config = DDPMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise BaseModelError(f"tokenizer or scheduler of '{folder}' can't be loaded ({_one_line(error)})") from error
+        unet = load_part(UNet2DConditionModel, folder, "unet", torch_dtype=precision)
+        vae = load_part(AutoencoderKL, folder, "vae", torch_dtype=vae_precision)
+        text_encoder = load_part(CLIPTextModel, folder, "text_encoder", dtype=precision, attn_implementation="sdpa")
+        tokenizer, scheduler_config = load_settings(folder)
         query_slice = QUERY_SLICE if attention_slicing else 0
         model = cls(vae, unet, text_encoder, tokenizer, scheduler_config, folder, base_model, query_slice)
         if gradient_checkpointing:
@@ -136,13 +136,17 @@ class FrozenLatentDiffusion(nn.Module):
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 (hex) over the weights of text encoder and UNet, the same whatever precision they are loaded in."""
+        """The sha256 (hex) over the stored weights of text encoder and UNet, whatever precision they are loaded in."""
         return checkpoint_fingerprint(self.folder)
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of text encoder and UNet."""
-        return self.text_encoder.get_input_embeddings().weight.dtype
+        return self._token_table.weight.dtype
+
+    @property
+    def _token_table(self) -> nn.Embedding:
+        return cast(nn.Embedding, self.text_encoder.get_input_embeddings())
 
     @property
     def device(self) -> torch.device:
@@ -184,7 +188,7 @@ class FrozenLatentDiffusion(nn.Module):
 
     def vocabulary_rows(self) -> Tensor:
         """Return the token embeddings of the ordinary words, float32 (words, width): special tokens are left out."""
-        table = self.text_encoder.get_input_embeddings().weight
+        table = self._token_table.weight
         special = {index for index in self.tokenizer.all_special_ids if index < len(table)}
         ordinary = [index for index in range(len(table)) if index not in special]
         return table[torch.tensor(ordinary, device=table.device)].float()
@@ -216,18 +220,17 @@ class FrozenLatentDiffusion(nn.Module):
         Raises:
             EmbeddingError: a concept is unknown, or the prompt is longer than the text encoder takes.
         """
-        table = self.text_encoder.get_input_embeddings()
-        entering = token_embeddings(prompt, embeddings, self.tokenizer, table, self.num_positions)
+        entering = token_embeddings(prompt, embeddings, self.tokenizer, self._token_table, self.num_positions)
         hidden = self.text_encoder.embeddings(inputs_embeds=entering)
         encoded = self.text_encoder.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True)
         return self.text_encoder.final_layer_norm(encoded.last_hidden_state)
 
     @torch.no_grad()
     def project_condition(self, condition: Tensor) -> ProjectedCondition:
-        """Compute the keys and values of a fixed condition (K, positions, width) once, for many calls of ``predict``."""
+        """Compute the keys and values of a fixed condition (K, positions, width) once, for many ``predict`` calls."""
         condition = condition.to(self.device, self.dtype)
         keys_and_values = {
-            name: project_keys_and_values(self.unet.get_submodule(name), condition)
+            name: project_keys_and_values(cast(Attention, self.unet.get_submodule(name)), condition)
             for name in self._attention_layers
             if name.endswith("attn2")
         }
@@ -268,22 +271,29 @@ class FrozenLatentDiffusion(nn.Module):
     def _ensure_consistent(self, vae: AutoencoderKL) -> None:
         unet = self.unet.config
         facts = {
-            "prediction_type": (self.prediction_type in PREDICTION_TYPES, f"epsilon or v_prediction, got '{self.prediction_type}'"),
+            "prediction_type": (
+                self.prediction_type in PREDICTION_TYPES,
+                f"epsilon or v_prediction, got '{self.prediction_type}'",
+            ),
             "unet cross_attention_dim": (
-                unet.cross_attention_dim == self.width,
-                f"the text encoder's width {self.width}, got {unet.cross_attention_dim}",
+                unet["cross_attention_dim"] == self.width,
+                f"the text encoder's width {self.width}, got {unet['cross_attention_dim']}",
             ),
             "unet in_channels": (
-                unet.in_channels == vae.config.latent_channels,
-                f"the VAE's {vae.config.latent_channels} latent channels, got {unet.in_channels}",
+                unet["in_channels"] == vae.config["latent_channels"],
+                f"the VAE's {vae.config['latent_channels']} latent channels, got {unet['in_channels']}",
             ),
-            "unet sample_size": (isinstance(unet.sample_size, int), f"one number, got {unet.sample_size}"),
-            "unet addition_embed_type": (unet.addition_embed_type is None, f"none, got '{unet.addition_embed_type}'"),
+            "unet sample_size": (isinstance(unet["sample_size"], int), f"one number, got {unet['sample_size']}"),
+            "unet addition_embed_type": (
+                unet["addition_embed_type"] is None,
+                f"none, got '{unet['addition_embed_type']}'",
+            ),
         }
         for what, (holds, must_be) in facts.items():
             if not holds:
                 raise BaseModelError(
-                    f"{what} of '{self.name}' must be {must_be}: choose a text-to-image model of Stable Diffusion 1 or 2's kind"
+                    f"{what} of '{self.name}' must be {must_be}: "
+                    "choose a text-to-image model of Stable Diffusion 1 or 2's kind"
                 )
 
 
@@ -300,28 +310,3 @@ def _available_device(device: str | torch.device) -> torch.device:
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device '{device}' is not available on this machine: set --device cpu")
     return place
-
-
-def _load_part(part_class: Any, folder: Path, part: str, **kwargs: Any) -> Any:
-    """Load one part, its progress bar muted, and refuse weights that leave parameters at random values."""
-    had_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        model, info = part_class.from_pretrained(
-            folder, subfolder=part, use_safetensors=True, local_files_only=True, output_loading_info=True, **kwargs
-        )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise BaseModelError(
-            f"{part} of '{folder}' can't be loaded ({_one_line(error)}): fetch or save the base model again"
-        ) from error
-    finally:
-        if had_bar:
-            transformers_logging.enable_progress_bar()
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise BaseModelError(f"weights of {part} of '{folder}' lack {len(missing)} tensors, '{missing[0]}' among them")
-    return model.eval()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -49,8 +49,7 @@ def token_embeddings(
     length = sum(len(part) for part in parts)
     if length > num_positions:
         raise EmbeddingError(
-            f"prompt '{prompt}' takes {length - 2} positions, the text encoder has {num_positions - 2} between start and "
-            "end: shorten it"
+            f"prompt '{prompt}' takes {length - 2} positions, the text encoder has {num_positions - 2}: shorten it"
         )
     if length < num_positions:
         parts.append(_lookup([tokenizer.pad_token_id], table).expand(num_positions - length, -1))
