@@ -276,7 +276,7 @@ class _Selection:
 @functools.cache
 def _holds_a_lesion(path: Path, state: tuple[int, int]) -> bool:
     """Tell whether any voxel of the mask is above zero; ``state`` makes a changed file be read again."""
-    return bool(SimpleITK.GetArrayViewFromImage(read_volume(path)).any())
+    return bool(SimpleITK.GetArrayFromImage(read_volume(path)).any())
 
 
 def _file_state(path: Path) -> tuple[int, int]:
