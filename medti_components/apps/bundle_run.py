@@ -38,11 +38,11 @@ def bundle_root() -> str:
     >>> bundle_root()
     '.'
     """
-    workflow = _running(ConfigWorkflow)
+    workflow = running(ConfigWorkflow)
     if workflow is not None:
         folder = Path(workflow.config_root_path).resolve()
         return str(folder.parent if folder.name == "configs" else folder)
-    parser = _running(ConfigParser)
+    parser = running(ConfigParser)
     return _bundle_roots.get(parser, ".") if parser is not None else "."
 
 
@@ -58,7 +58,7 @@ def initialize() -> None:
     """
     install_error_line()
     silence_unactionable_warnings()
-    workflow = _running(ConfigWorkflow)
+    workflow = running(ConfigWorkflow)
     if workflow is None:
         return
     _bundle_roots[workflow.parser] = bundle_root()
@@ -130,7 +130,7 @@ def _creating_call() -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
     return None
 
 
-def _running(kind: type) -> Any | None:
+def running(kind: type) -> Any | None:
     """Return the innermost object of class ``kind`` whose method is being executed.
 
     MONAI hands neither its workflow nor its parser to what a config names, so that they are found on the stack.

@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ReferenceResolver
 
-from medti_components.apps.bundle_run import _running
+from medti_components.apps.bundle_run import running
 
 
 def resolved_config() -> dict[str, Any]:
@@ -20,7 +20,7 @@ def resolved_config() -> dict[str, Any]:
     >>> resolved_config()
     {}
     """
-    parser = _running(ConfigParser)
+    parser = running(ConfigParser)
     return {} if parser is None else plain_values(parser)
 
 
