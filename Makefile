@@ -4,13 +4,21 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean_demo
+.PHONY: help install demo test lint
 
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SEED ?= 0
+
+BUNDLE := bundles/prostate_mri_textual_inversion
+RUN := $(PY) -m monai.bundle run
+DEMO := demo
+CONCEPTS := negative positive
+PICTURES := $(foreach concept,$(CONCEPTS),$(DEMO)/generated_$(concept)/contact_sheet.png)
+# MONAI warns against configs of strangers at every run; these are our own.
+export PYTHONWARNINGS := ignore:parsing config_file:UserWarning
 
 help:
 	@echo "make demo   environment, phantom studies, training and generation on the embedded base model (offline, CPU)"
@@ -24,6 +32,28 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --constraint constraints.txt setuptools
 	$(PY) -m pip install --constraint constraints.txt --no-build-isolation --editable '.[test]'
 	touch $@
+
+demo: $(PICTURES)
+	@echo
+	@echo "The word of each finding, under 1 MB, loads in diffusers too:"
+	@ls $(DEMO)/training/embeddings/*.safetensors
+	@echo "The pictures (each channel is a sequence: red T2W, green ADC, blue high-b-value DWI):"
+	@for picture in $(PICTURES); do echo "$(CURDIR)/$$picture"; done
+
+$(DEMO)/picai/.complete: $(INSTALLED)
+	$(PY) -m medti_components phantoms prostate_mri --output_dir $(DEMO)/picai --num_negative 120 --num_positive 120 --seed $(SEED)
+	touch $@
+
+# An interrupted training goes on where it was.
+$(DEMO)/training/.complete: $(DEMO)/picai/.complete
+	$(RUN) training --config_file "['$(BUNDLE)/configs/train.json','configs/embedded.json']" \
+	  --dataset_dir $(DEMO)/picai --output_dir $(DEMO)/training --cache_dir $(DEMO)/cache --seed $(SEED) --resume true
+	touch $@
+
+$(DEMO)/generated_%/contact_sheet.png: $(DEMO)/training/.complete
+	$(RUN) generating --config_file "['$(BUNDLE)/configs/inference.json','configs/embedded.json']" \
+	  --embeddings $(DEMO)/training/embeddings --output_dir $(@D) \
+	  --prompt '<prostate_mri_$*>' --num_images 16 --seed $(SEED)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
