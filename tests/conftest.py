@@ -11,6 +11,8 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+
 
 def byte_vocabulary() -> dict[str, int]:
     """Return CLIP's 256 byte characters, the same at a word's end, and the two special tokens: no merges are needed."""
@@ -96,3 +98,9 @@ def micro_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def micro_base_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same base model declared as one that predicts v. Read only."""
     return build_micro_base(tmp_path_factory.mktemp("models") / "micro_base_v", prediction_type="v_prediction")
+
+
+@pytest.fixture(scope="session")
+def micro_model(micro_base: Path) -> FrozenLatentDiffusion:
+    """The micro base model, loaded once. Read only."""
+    return FrozenLatentDiffusion.from_pretrained(str(micro_base))
