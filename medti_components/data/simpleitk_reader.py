@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading volumes for MONAI by SimpleITK, which this package depends on anyway, in place of the larger ``itk``."""
 
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,13 +68,24 @@ def read_volume(path: str | Path) -> SimpleITK.Image:
     if not Path(path).is_file():
         raise DataError(f"'{path}' does not exist: download it, or leave such studies out by --skip_unreadable true")
     try:
+        if Path(path).suffix == ".gz":
+            _check_gzip(path)  # for SimpleITK reads a truncated one without a word
         volume = SimpleITK.ReadImage(str(path))
+    except (EOFError, OSError, zlib.error) as error:
+        raise _unreadable(path, str(error)) from error
     except RuntimeError as error:
         raise _unreadable(path, "SimpleITK can't read it") from error
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         shape = (*volume.GetSize(), volume.GetNumberOfComponentsPerPixel())
         raise _unreadable(path, f"it must be a 3D volume of one channel, got (x, y, ..., channels) = {shape}")
     return volume
+
+
+def _check_gzip(path: str | Path) -> None:
+    """Raise EOFError, OSError or zlib.error where a gzip file is cut off or damaged."""
+    with gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
 
 
 def _unreadable(path: str | Path, reason: str) -> DataError:

@@ -3,6 +3,7 @@
 
 import enum
 import hashlib
+import threading
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -11,11 +12,13 @@ import monai
 import numpy as np
 import torch
 
+_NO_SETTINGS = (np.random.RandomState, np.random.Generator, torch.Generator, threading.local)
+
 
 def transform_fingerprint(transform: Any) -> str:
     """Return a sha256 hex digest over the class and settings of a transform, of those in it, and MONAI's version.
 
-    Random generators do not count.
+    Random generators, and what MONAI notes per thread, do not count.
 
     >>> from monai.transforms import Compose, ScaleIntensity
     >>> same, other = Compose([ScaleIntensity(0.0, 1.0)]), Compose([ScaleIntensity(-1.0, 1.0)])
@@ -28,7 +31,7 @@ def transform_fingerprint(transform: Any) -> str:
 
 
 def _described(value: Any, parents: tuple[int, ...]) -> str:
-    if isinstance(value, (np.random.RandomState, np.random.Generator, torch.Generator)) or id(value) in parents:
+    if id(value) in parents:
         return type(value).__name__
     parents = (*parents, id(value))
     if value is None or isinstance(value, (bool, int, float, str, bytes, enum.Enum, np.dtype, np.generic, torch.dtype)):
@@ -50,5 +53,6 @@ def _described(value: Any, parents: tuple[int, ...]) -> str:
     if hasattr(value, "__code__"):
         code = hashlib.sha256(value.__code__.co_code + repr(value.__code__.co_consts).encode()).hexdigest()
         return f"{value.__module__}.{value.__qualname__} {code if '<lambda>' in value.__qualname__ else ''}"
-    settings = _described(getattr(value, "__dict__", {}), parents)
-    return f"{_described(type(value), parents)}({settings})"
+    attributes = getattr(value, "__dict__", {})
+    settings = {name: item for name, item in attributes.items() if not isinstance(item, _NO_SETTINGS)}
+    return f"{_described(type(value), parents)}({_described(settings, parents)})"
