@@ -122,7 +122,7 @@ def test_other_width_is_an_error_that_names_both_models(tmp_path, model):
     save_embedding(tmp_path / "a.safetensors", "<a>", torch.zeros(2, 24), {"base_model": "stable-diffusion-1"})
     with pytest.raises(
         EmbeddingError,
-        match="embedding width 24 does not match text encoder width 32: .* learned on 'stable-diffusion-1', loaded into",
+        match="embedding width 24 does not match text encoder width 32: .* on 'stable-diffusion-1', loaded into",
     ):
         load_embeddings(tmp_path, model)
 

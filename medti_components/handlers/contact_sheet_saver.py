@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lays generated images out on one sheet with labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from PIL import Image, ImageDraw, ImageFont
+
+from medti_components.files import write_atomically
+from medti_components.handlers.generated_image_saver import png_text, to_pixels
+
+TILE = 128
+MARGIN = 6
+FONT_SIZE = 15
+LINE = 22
+INK, PAPER = (20, 20, 20), (255, 255, 255)
+
+
+class ContactSheetSaver:
+    """Writes ``contact_sheet.png`` when a run ends: a heading and a row of images a prompt.
+
+    Args:
+        output_dir: the run's folder.
+        num_columns: images of each prompt on the sheet, the first ones.
+        sequences: names of the three channels; each then has a row of its own, in grey. None shows the image in colour.
+        caption: a line above all.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        num_columns: int = 8,
+        sequences: Sequence[str] | None = None,
+        caption: str = "Synthetic images",
+    ) -> None:
+        self.path = Path(output_dir) / "contact_sheet.png"
+        self.num_columns = num_columns
+        self.sequences = None if sequences is None or len(sequences) != 3 else list(sequences)
+        self.caption = caption
+        self._rows: dict[str, list[tuple[int, np.ndarray]]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Collect after each batch, write at the end."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.COMPLETED, self.save)
+
+    def collect(self, engine: Any) -> None:
+        """Keep the first images of each prompt."""
+        batch = engine.state.batch
+        for prompt, seed, image in zip(batch["prompt"], batch["seed"], engine.state.output["pred"], strict=True):
+            row = self._rows.setdefault(prompt, [])
+            if len(row) < self.num_columns:
+                row.append((int(seed), to_pixels(image)))
+
+    def save(self, engine: Any = None) -> None:
+        """Draw and write the sheet."""
+        del engine
+        if not self._rows:
+            return
+        sheet = self.drawn()
+        with write_atomically(self.path) as path:
+            sheet.save(path, pnginfo=png_text({"synthetic": "true", "prompts": "\n".join(self._rows)}))
+
+    def drawn(self) -> Image.Image:
+        """Return the sheet as a picture."""
+        shown = max(len(row) for row in self._rows.values())
+        names: list[str | None] = [None] if self.sequences is None else list(self.sequences)
+        tile = max(TILE, next(iter(self._rows.values()))[0][1].shape[0] // 2)
+        left = MARGIN if self.sequences is None else 52
+        row_height = 2 * LINE + len(names) * (tile + MARGIN) + MARGIN
+        width = max(left + shown * (tile + MARGIN), 420)
+        sheet = Image.new("RGB", (width, LINE + 2 * MARGIN + len(self._rows) * row_height), PAPER)
+        draw = ImageDraw.Draw(sheet)
+        font = ImageFont.load_default(FONT_SIZE)
+        small = ImageFont.load_default(FONT_SIZE - 3)
+        draw.text((MARGIN, MARGIN), _fitted(draw, self.caption, font, width - 2 * MARGIN), INK, font)
+        top = LINE + 2 * MARGIN
+        for prompt, row in self._rows.items():
+            draw.text((MARGIN, top), _fitted(draw, prompt or "(empty prompt)", font, width - 2 * MARGIN), INK, font)
+            for column, (seed, pixels) in enumerate(row):
+                x = left + column * (tile + MARGIN)
+                draw.text((x, top + LINE), f"seed {seed}", INK, small)
+                for line, name in enumerate(names):
+                    y = top + 2 * LINE + line * (tile + MARGIN)
+                    picture = pixels if name is None else pixels[..., line]
+                    sheet.paste(Image.fromarray(picture).resize((tile, tile), Image.Resampling.BICUBIC), (x, y))
+                    if column == 0 and name is not None:
+                        draw.text((MARGIN, y + tile // 2 - FONT_SIZE), name, INK, font)
+            top += row_height
+        return sheet
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
+    """Shorten ``text`` with an ellipsis until it fits ``width`` pixels."""
+    shown = text.encode("latin-1", "replace").decode("latin-1")  # what the built-in font can draw
+    while len(shown) > 4 and draw.textlength(shown, font) > width:
+        shown = shown[:-4] + "..."
+    return shown

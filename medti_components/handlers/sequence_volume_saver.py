@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saves generated prostate images as MRI volumes, one a sequence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from ignite.engine import Engine, Events
+from torch import Tensor, nn
+
+from medti_components.errors import ConfigError
+from medti_components.files import write_atomically
+
+
+class SequenceVolumeSaver:
+    """Writes ``volumes/<name>_<sequence>.mha`` of each image: one axial slice with its true spacing.
+
+    The image covers the field of view that training crops out, whatever its size in pixels, so that it is resampled
+    (bilinear) to the grid of that crop. Values are float32 in [0, 1], where training puts the smallest and the largest
+    value of a sequence's whole volume. Rows run from anterior to posterior, columns from the patient's right to the left
+    (ITK's identity direction).
+
+    Args:
+        output_dir: the run's folder.
+        sequences: names of the channels; a single one fills all three, and the mean of them is saved.
+        field_of_view_mm: edge of the square that an image covers.
+        spacing_mm: (x, y, z) of the volume.
+
+    Raises:
+        ConfigError: there are neither three sequences nor one.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        sequences: Sequence[str],
+        field_of_view_mm: float = 150.0,
+        spacing_mm: Sequence[float] = (0.5, 0.5, 3.0),
+    ) -> None:
+        if len(sequences) not in (1, 3):
+            raise ConfigError(f"sequences must name one or three sequences, got {list(sequences)}")
+        self.folder = Path(output_dir) / "volumes"
+        self.sequences = list(sequences)
+        self.spacing_mm = tuple(float(value) for value in spacing_mm)
+        self.size = (round(field_of_view_mm / self.spacing_mm[1]), round(field_of_view_mm / self.spacing_mm[0]))
+
+    def attach(self, engine: Engine) -> None:
+        """Save after each batch."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        """Save the batch of ``engine``."""
+        for name, image in zip(engine.state.batch["name"], engine.state.output["pred"], strict=True):
+            for sequence, pixels in zip(self.sequences, self.resampled(image), strict=True):
+                volume = SimpleITK.GetImageFromArray(pixels[None])
+                volume.SetSpacing(self.spacing_mm)
+                volume.SetMetaData("Synthetic", "true")
+                with write_atomically(self.folder / f"{name}_{sequence}.mha") as path:
+                    SimpleITK.WriteImage(volume, str(path), useCompression=True)
+
+    def resampled(self, image: Tensor) -> np.ndarray:
+        """Resample an image (3, H, W) in [-1, 1] to one slice a sequence, (sequences, rows, columns) in [0, 1]."""
+        channels = (image.float().cpu() + 1.0) / 2.0
+        if len(self.sequences) == 1:
+            channels = channels.mean(dim=0, keepdim=True)
+        shrinks = channels.shape[-1] > self.size[1]
+        resized = nn.functional.interpolate(channels[None], self.size, mode="bilinear", antialias=shrinks)
+        return resized[0].clamp(0.0, 1.0).numpy()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sampling latents by any of diffusers' schedulers, each image from a random stream of its own."""
+
+import difflib
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+from torch import Tensor
+from tqdm import tqdm
+
+from medti_components.errors import ConfigError
+from medti_components.inferers.guidance import GuidedPrediction
+
+if TYPE_CHECKING:
+    from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+
+DEFAULT_SCHEDULER = "EulerAncestralDiscreteScheduler"
+# the first draws its noise for a whole batch at once, the second is for models of another kind
+UNFIT_SCHEDULERS = {"DPMSolverSDEScheduler", "EDMEulerScheduler"}
+SCHEDULERS = tuple(sorted({scheduler.name for scheduler in KarrasDiffusionSchedulers} - UNFIT_SCHEDULERS))
+
+
+def scheduler_for(name: str, model_config: Mapping[str, Any]) -> Any:
+    """Make a scheduler of diffusers for a base model.
+
+    The noise schedule and the prediction type are the model's; timesteps are spaced evenly from the last to the first
+    ('linspace', as in k-diffusion) for every scheduler; samples are not clipped.
+
+    Args:
+        name: class name, one of ``SCHEDULERS``.
+        model_config: the base model's scheduler configuration.
+
+    Raises:
+        ConfigError: the name is unknown; the nearest is named.
+
+    >>> type(scheduler_for("EulerDiscreteScheduler", {"beta_schedule": "scaled_linear"})).__name__
+    'EulerDiscreteScheduler'
+    """
+    if name not in SCHEDULERS:
+        near = difflib.get_close_matches(str(name), SCHEDULERS, n=1, cutoff=0.3)
+        remedy = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(SCHEDULERS)}"
+        raise ConfigError(f"scheduler must be the class name of one of diffusers' schedulers, got '{name}': {remedy}")
+    scheduler_class = getattr(diffusers, name)
+    taken = inspect.signature(scheduler_class.__init__).parameters
+    schedule = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+    others = ("rescale_betas_zero_snr", "skip_prk_steps", "set_alpha_to_one", "steps_offset")
+    settings = {key: model_config[key] for key in (*schedule, *others) if key in model_config and key in taken}
+    fixed = {"timestep_spacing": "linspace", "clip_sample": False}
+    return scheduler_class(**settings, **{key: value for key, value in fixed.items() if key in taken})
+
+
+class LatentSampler:
+    """Draws latents under text conditions.
+
+    Image i is a function of its own seed (and of the settings) alone: its noise comes from a generator seeded by it,
+    whatever else is in the batch.
+
+    Args:
+        scheduler: class name of one of diffusers' schedulers.
+        num_inference_steps: number of steps, at most the number of timesteps the model was trained with.
+        guidance_scale: classifier-free guidance; 1 needs no unconditional prediction.
+
+    Raises:
+        ConfigError: a setting does not fit.
+
+    >>> LatentSampler(num_inference_steps=0)
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: num_inference_steps must be a whole number of at least 1, got 0
+    """
+
+    def __init__(
+        self, scheduler: str = DEFAULT_SCHEDULER, num_inference_steps: int = 100, guidance_scale: float = 2.0
+    ) -> None:
+        scheduler_for(scheduler, {})
+        if isinstance(num_inference_steps, bool) or not isinstance(num_inference_steps, int) or num_inference_steps < 1:
+            raise ConfigError(f"num_inference_steps must be a whole number of at least 1, got {num_inference_steps}")
+        if isinstance(guidance_scale, bool) or not isinstance(guidance_scale, (int, float)):
+            raise ConfigError(f"guidance_scale must be a number, got {guidance_scale!r}")
+        if not (math.isfinite(guidance_scale) and guidance_scale >= 0):
+            raise ConfigError(f"guidance_scale must be at least 0, got {guidance_scale}")
+        self.scheduler = scheduler
+        self.num_inference_steps = num_inference_steps
+        self.guidance_scale = float(guidance_scale)
+
+    def num_calls(self, model: "FrozenLatentDiffusion") -> int:
+        """Return how often one batch calls the UNet; schedulers of second order do so about twice a step."""
+        return len(self._prepared_scheduler(model).timesteps)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: "FrozenLatentDiffusion",
+        condition: Tensor | Sequence[Tensor],
+        unconditional: Tensor,
+        seeds: Sequence[int],
+        weights: Sequence[float] | None = None,
+        progress: "tqdm[Any] | None" = None,
+    ) -> Tensor:
+        """Draw one latent a seed.
+
+        Args:
+            model: the frozen base model.
+            condition: (1 or B, positions, width), or several such to be composed.
+            unconditional: condition of the negative prompt, (1, positions, width).
+            seeds: B seeds, one an image.
+            weights: one a condition; 1 each by default.
+            progress: bar to move on by one at each call of the UNet.
+
+        Returns:
+            Latents (B, C, h, w), float32.
+
+        Raises:
+            ConfigError: there are more steps than the model has timesteps.
+        """
+        conditionals = [condition] if isinstance(condition, Tensor) else list(condition)
+        weights = [1.0] * len(conditionals) if weights is None else weights
+        guided = GuidedPrediction(
+            model, conditionals, weights, unconditional, self.guidance_scale, batch_size=len(seeds)
+        )
+        scheduler = self._prepared_scheduler(model)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = [torch.randn(model.latent_shape, generator=generator) for generator in generators]
+        latents = torch.stack(noise).to(model.device) * scheduler.init_noise_sigma
+        randomness = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        for timestep in scheduler.timesteps:
+            prediction = guided(scheduler.scale_model_input(latents, timestep), timestep)
+            latents = scheduler.step(prediction, timestep, latents, return_dict=False, **randomness)[0]
+            if progress is not None:
+                progress.update()
+        return latents
+
+    def _prepared_scheduler(self, model: "FrozenLatentDiffusion") -> Any:
+        if self.num_inference_steps > len(model.alphas_cumprod):
+            raise ConfigError(
+                f"num_inference_steps must be at most {len(model.alphas_cumprod)}, the number of timesteps of "
+                f"'{model.name}', got {self.num_inference_steps}"
+            )
+        scheduler = scheduler_for(self.scheduler, model.scheduler_config)
+        scheduler.set_timesteps(self.num_inference_steps, device=model.device)
+        return scheduler
