@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+from medti_components.apps.phantoms import Phantoms
+
+
+def test_prostate_mri_says_what_it_wrote(tmp_path, capsys):
+    Phantoms().prostate_mri(str(tmp_path), num_negative=1, num_positive=0, seed=5)
+    assert capsys.readouterr().out == f"1 studies (1 negative, 0 positive, seed 5) in {tmp_path}\n"
+    assert len(list(tmp_path.glob("images/*/*_t2w.mha"))) == 1
