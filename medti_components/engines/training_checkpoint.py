@@ -80,5 +80,5 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split("/", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = tensor.clone()  # updated in place by the optimiser
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

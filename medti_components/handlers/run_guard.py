@@ -15,10 +15,15 @@ from medti_components.errors import TrainingError
 class RunGuard:
     """Has a checkpoint saved when the run is told to stop (Ctrl-C, SIGTERM), and what is open closed when it ends.
 
-    The step that is under way is finished first; a second Ctrl-C ends at once. The last of the trainer's handlers.
+    The step that is under way is finished first; a second Ctrl-C ends at once. A run with no steps to do ends before
+    its first one, with all that is done at an end. The last of the trainer's handlers.
+
+    Args:
+        max_steps: the steps wanted, 0 or more: the trainer itself can't do none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
         self._received: signal.Signals | None = None
         self._handlers_before: dict[signal.Signals, Any] = {}
 
@@ -44,6 +49,8 @@ class RunGuard:
 
     def _install(self, engine: Engine) -> None:
         self._received = None
+        if engine.state.iteration >= self.max_steps:
+            engine.terminate()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers_before[number] = signal.signal(number, self._receive)

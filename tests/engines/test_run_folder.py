@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from medti_components.engines.run_folder import RunFolder
+from medti_components.engines.training_checkpoint import TrainingCheckpoint
+from medti_components.errors import ConfigError, OutputError
+
+SETTINGS: dict[str, Any] = {
+    "seed": 0,
+    "concepts": ["<a>", "<b>"],
+    "num_vectors": 8,
+    "learning_rate": 0.005,
+    "learning_rate_schedule": "constant",
+    "max_steps": 100,
+}
+
+
+def leave_checkpoint(folder: Path, step: int = 50, **changes: Any) -> None:
+    state = {"settings": SETTINGS | changes}
+    TrainingCheckpoint(step, {"rows": torch.zeros(1)}, state).save(folder / "checkpoints")
+
+
+def test_resuming_takes_the_newest_checkpoint(tmp_path: Path) -> None:
+    for step in (20, 50, 30):
+        leave_checkpoint(tmp_path, step)
+
+    folder = RunFolder(tmp_path, SETTINGS, resume=True)
+    folder.prepare()
+
+    assert folder.first_step == 50
+
+
+def test_resuming_without_a_checkpoint_begins_anew_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = RunFolder(tmp_path, SETTINGS, resume=True)
+    with caplog.at_level("INFO"):
+        folder.prepare()
+
+    assert folder.first_step == 0
+    assert f"no checkpoint in '{tmp_path / 'checkpoints'}': beginning anew" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 1), ("concepts", ["<a>"]), ("num_vectors", 4), ("learning_rate", 0.01), ("batch_size", 2)],
+)
+def test_resuming_with_another_setting_is_an_error_that_names_it(tmp_path: Path, key: str, value: Any) -> None:
+    leave_checkpoint(tmp_path)
+
+    with pytest.raises(ConfigError) as raised:
+        RunFolder(tmp_path, SETTINGS | {key: value}, resume=True).prepare()
+
+    assert str(raised.value) == (
+        f"{key} is {value!r}, but the checkpoint in '{tmp_path}' was made with {SETTINGS.get(key)!r}: "
+        f"set --{key} back, or choose another --output_dir"
+    )
+
+
+def test_a_run_at_constant_rate_may_be_prolonged(tmp_path: Path) -> None:
+    leave_checkpoint(tmp_path)
+
+    folder = RunFolder(tmp_path, SETTINGS | {"max_steps": 200}, resume=True)
+    folder.prepare()
+
+    assert folder.first_step == 50
+
+
+def test_a_run_whose_rate_depends_on_its_length_may_not(tmp_path: Path) -> None:
+    cosine = {"learning_rate_schedule": "cosine"}
+    leave_checkpoint(tmp_path, **cosine)
+
+    with pytest.raises(ConfigError, match="max_steps is 200, but the checkpoint in .* was made with 100"):
+        RunFolder(tmp_path, SETTINGS | cosine | {"max_steps": 200}, resume=True).prepare()
+
+
+def test_a_checkpoint_beyond_the_steps_wanted_is_an_error(tmp_path: Path) -> None:
+    leave_checkpoint(tmp_path)
+
+    with pytest.raises(ConfigError, match="max_steps must be at least 50, the step of the checkpoint in .*, got 40"):
+        RunFolder(tmp_path, SETTINGS | {"max_steps": 40}, resume=True).prepare()
+
+
+def test_a_fresh_run_moves_an_earlier_one_aside_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "embeddings").mkdir()
+    (tmp_path / "embeddings" / "a.safetensors").write_text("first")
+    (tmp_path / "of the user.txt").write_text("stays")
+    leave_checkpoint(tmp_path)
+    RunFolder(tmp_path, SETTINGS | {"seed": 1}, config={"seed": 1}).prepare()
+    RunFolder(tmp_path, SETTINGS | {"seed": 2}, config={"seed": 2}).prepare()
+
+    assert (tmp_path / "earlier_runs/1/embeddings/a.safetensors").read_text() == "first"
+    assert (tmp_path / "earlier_runs/1/checkpoints/step_00000050.safetensors").is_file()
+    assert json.loads((tmp_path / "earlier_runs/2/config.json").read_text()) == {"seed": 1}
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 2}
+    assert (tmp_path / "of the user.txt").read_text() == "stays"
+    assert f"held an earlier run's results: they are now in '{tmp_path / 'earlier_runs' / '1'}'" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="output_dir .* is not writable"):
+        RunFolder(tmp_path / "run", SETTINGS).prepare()
+
+
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+
+    with pytest.raises(OutputError, match="output_dir .*run' is not writable .*: choose another by --output_dir"):
+        RunFolder(tmp_path / "run", SETTINGS).prepare()
