@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of the bundles' own configs in this process, on phantoms and the micro base model."""
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from configs_of_bundles import REPOSITORY
+from monai.bundle import run
+
+from medti_components.apps.error_line import error_line
+from medti_components.data.prostate_phantom_studies import write_prostate_studies
+
+
+@pytest.fixture(scope="session")
+def picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of three negative and three positive phantom studies. Read only."""
+    folder = tmp_path_factory.mktemp("picai")
+    write_prostate_studies(folder, num_negative=3, num_positive=3, seed=0, show_progress=False)
+    return folder
+
+
+@pytest.fixture
+def damaged_picai(picai: Path, tmp_path: Path) -> Path:
+    """The studies again, as links that a test may remove or replace."""
+    return Path(shutil.copytree(picai, tmp_path / "damaged", copy_function=os.symlink))
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared images shared by the runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Run configs as ``monai.bundle run`` does, from the repository's root, and leave this process as it was."""
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run_config(run_id: str, config_files: Sequence[Path], **overrides: Any) -> None:
+        texts = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
+        run(run_id, config_file=[str(path) for path in config_files], logging_file=False, **texts)
+
+    with warnings.catch_warnings():
+        yield run_config
+
+
+@pytest.fixture
+def line_of(run_config: Callable[..., None]) -> Callable[..., str]:
+    """Run configs that must fail, and return the line that a user would see."""
+
+    def line_of(*arguments: Any, **overrides: Any) -> str:
+        with pytest.raises(Exception) as caught:  # MONAI wraps what configs raise
+            run_config(*arguments, **overrides)
+        line = error_line(caught.value)
+        if line is None:
+            raise caught.value
+        assert "\n" not in line
+        return line
+
+    return line_of
+
+
+@pytest.fixture
+def training(picai: Path, cache_dir: Path, micro_base: Path, tmp_path: Path) -> dict[str, Any]:
+    """Keys that make training a matter of a second."""
+    return {
+        "dataset_dir": picai,
+        "cache_dir": cache_dir,
+        "output_dir": tmp_path / "training",
+        "base_model": micro_base,
+        "num_cases": 2,
+        "num_validation_cases": 1,
+        "num_vectors": 2,
+        "max_steps": 1,
+        "preview_interval": 0,
+        "show_progress": False,
+        "device": "cpu",
+    }

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+from functools import partial
+
+import pytest
+
+from medti_components import __main__ as command_line
+from medti_components.errors import DataError
+
+
+class Commands:
+    """A command group that notes what it was called with."""
+
+    def draw(self, output_dir: str, num_studies: int = 3, scale: float = 1.0, dry_run: bool = False) -> str:
+        """Draw studies."""
+        return f"{output_dir!r} {num_studies!r} {scale!r} {dry_run!r}"
+
+    def fail(self) -> None:
+        """End in a user's mistake."""
+        raise DataError("'x.mha' is truncated: download it again")
+
+    def break_(self) -> None:
+        """End in a defect."""
+        raise ZeroDivisionError("defect")
+
+    def wait(self) -> None:
+        """End in an interruption."""
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch):
+    monkeypatch.setattr(command_line, "COMMANDS", {"studies": Commands})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["studies", "draw", "--output_dir", "a"], "'a' 3 1.0 False"),
+        (["studies", "draw", "a", "5"], "'a' 5 1.0 False"),
+        (["studies", "draw", "--output-dir", "2024", "--scale", "2", "--dry_run", "true"], "'2024' 3 2.0 True"),
+        (["studies", "draw", "--output_dir=a, b", "--num_studies=1"], "'a, b' 1 1.0 False"),
+    ],
+)
+def test_commands_run_with_arguments_of_the_right_kind(arguments, output, capsys):
+    assert command_line.main(arguments) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["studie"], "unknown command 'studie': did you mean 'studies'?"),
+        (["zzz"], "unknown command 'zzz': known are studies"),
+        (["studies", "drw"], "unknown command 'drw': did you mean 'draw'?"),
+        (["studies", "draw"], "--output_dir must be given: see medti studies draw --help"),
+        (["studies", "draw", "a", "--num_studie", "5"], "unknown option '--num_studie': did you mean '--num_studies'?"),
+        (["studies", "draw", "a", "--num_studies", "x"], "num_studies must be a whole number, got 'x'"),
+        (["studies", "draw", "a", "--dry_run", "maybe"], "dry_run must be true or false, got 'maybe'"),
+        (["studies", "fail"], "'x.mha' is truncated: download it again"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_status_1(arguments, line, capsys):
+    assert command_line.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {line}\n"
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["studies"], ["studies", "draw", "--help"]])
+def test_help_is_shown_without_running_anything(arguments, capsys):
+    assert command_line.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "medti" in captured.out
+    assert captured.err == ""
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError, match="defect"):
+        command_line.main(["studies", "break_"])
+
+
+def test_an_interruption_ends_with_status_130(capsys):
+    assert command_line.main(["studies", "wait"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_arguments_of_the_process_are_the_default(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["medti", "studies", "draw", "a"])
+    assert command_line.main() == 0
+    assert isinstance(command_line._parse(["studies", "draw", "a"]), partial)
