@@ -4,9 +4,13 @@
 import re
 
 import pytest
+import torch
 from configs_of_bundles import PROSTATE
 
+from medti_components.networks.embedding_file import save_embedding
+
 TRAIN = [PROSTATE / "train.json"]
+GENERATE = [PROSTATE / "inference.json"]
 
 
 @pytest.mark.parametrize(
@@ -94,3 +98,44 @@ def test_concept_without_a_case(line_of, training, damaged_picai):
     marksheet.write_text("\n".join(row for row in rows if not row.startswith("15")) + "\n")
     line = line_of("training", TRAIN, **{**training, "dataset_dir": damaged_picai})
     assert re.search(r"concept '<prostate_mri_positive>' has no cases in .*: add studies", line)
+
+
+@pytest.fixture
+def generating(micro_base, tmp_path):
+    """Keys that make generation a matter of a second, with a word of width 32 to go by."""
+    save_embedding(tmp_path / "words" / "a_word.safetensors", "<a_word>", torch.zeros(2, 32), {"base_model": "a base"})
+    return {
+        "base_model": micro_base,
+        "embeddings": tmp_path / "words",
+        "output_dir": tmp_path / "generated",
+        "num_images": 1,
+        "num_inference_steps": 1,
+        "show_progress": False,
+        "device": "cpu",
+    }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pattern"),
+    [
+        ({"max_steps": 3}, r"key 'max_steps' belongs to train.json, .*: leave it out"),
+        ({"promt": "<a_word>"}, r"unknown key 'promt': did you mean 'prompt'\?"),
+        ({"prompt": "<b_word>"}, r".*<b_word>.*"),
+        ({"prompt": "grade #2"}, r"prompt must not contain '#'.*--prompt_file"),
+        ({"prompt_file": "no/such/file"}, r"prompt_file 'no/such/file' .*"),
+        ({"embeddings": "no/such/folder"}, r".*'no/such/folder' .*--embeddings"),
+        ({"scheduler": "EulerScheduler"}, r"scheduler must be .*got 'EulerScheduler'"),
+        ({"num_images": 0}, r"num_images must be .*, got 0"),
+        ({"num_inference_steps": 0}, r"num_inference_steps must be .*, got 0"),
+        ({"guidance_scale": "strong"}, r"guidance_scale must be a number, got 'strong'"),
+        ({"batch_size": 0}, r"batch_size must be .*, got 0"),
+    ],
+)
+def test_request_that_can_t_be_met(line_of, generating, overrides, pattern):
+    assert re.search("^error: " + pattern, line_of("generating", GENERATE, **{**generating, **overrides}))
+
+
+def test_embedding_of_another_width(line_of, generating, tmp_path):
+    save_embedding(tmp_path / "words" / "wide.safetensors", "<wide>", torch.zeros(2, 64), {"base_model": "wide-base"})
+    line = line_of("generating", GENERATE, **generating)
+    assert re.search(r"embedding width 64 does not match text encoder width 32: .* learned on 'wide-base'", line)
