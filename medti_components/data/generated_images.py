@@ -63,7 +63,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
             if len(lines) < num_cases:
                 raise DataError(
                     f"{self.key} '{self.folder}' must hold {num_cases} images of {concept}, got {len(lines)}: "
-                    f"generate more, or set --num_cases {len(lines)}"
+                    f"generate more, or set --num_test_cases {len(lines)}"
                 )
         return [line for lines in by_concept.values() for line in lines[:num_cases]]
 

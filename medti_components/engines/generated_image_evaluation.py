@@ -15,6 +15,7 @@ from medti_components.errors import ConfigError, DataError
 from medti_components.files import ensure_writable_directory, save_tensors_atomically, write_text_atomically
 from medti_components.metrics.classified_images import ClassifiedImages, classify_images
 from medti_components.metrics.evaluation_report import EvaluationReport
+from medti_components.metrics.feature_scale import FeatureScale
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance, divide_distances
 from medti_components.metrics.roc_auc import RocAuc
@@ -31,7 +32,8 @@ class GeneratedImageEvaluation:
     - area under the ROC curve of the classifier on real images that neither it nor the embedding saw, and on the
       generated ones (each concept's own images are its positives or negatives);
     - for each concept the kernel distance (KID) of generated and of baseline images to held-out real ones on the
-      classifier's features, their ratio, and the distance of two sets of real images beside it.
+      classifier's features (centred and scaled by the classifier's training images), their ratio, and the distance of
+      two sets of real images beside it.
 
     Args:
         network: the classifier, trained by the time ``run`` is called.
@@ -120,14 +122,16 @@ class GeneratedImageEvaluation:
             name: classify_images(self.network, images, self.device, self.batch_size)
             for name, images in self.sets.items()
         }
+        trained_on = classify_images(self.network, self.training_images, self.device, self.batch_size)
+        scale = FeatureScale.of(trained_on.features)
         metrics: dict[str, Any] = {
             "auc": {name: self._separation(images) for name, images in seen.items()},
-            "kid": {concept: self._distances(concept, seen) for concept in self.concepts},
+            "kid": {concept: self._distances(concept, seen, scale) for concept in self.concepts},
         }
         document = {
             **_as_plain(metrics),
-            "features": f"{type(self.network).__name__}, {seen['real'].features.shape[1]} features",
-            "num_classifier_training_images": len(self.training_images),  # type: ignore[arg-type]
+            "features": f"{type(self.network).__name__}, {seen['real'].features.shape[1]} features, centred and scaled",
+            "num_classifier_training_images": len(trained_on),
             "settings": self.settings,
             "versions": {name: version(name) for name in ("torch", "monai")},
         }
@@ -142,8 +146,10 @@ class GeneratedImageEvaluation:
         negative, positive = (images.of(concept).probability for concept in self.concepts)
         return self.auc(positive, negative)
 
-    def _distances(self, concept: str, seen: Mapping[str, ClassifiedImages]) -> dict[str, IntervalEstimate | None]:
-        own = {name: images.of(concept).features for name, images in seen.items()}
+    def _distances(
+        self, concept: str, seen: Mapping[str, ClassifiedImages], scale: FeatureScale
+    ) -> dict[str, IntervalEstimate | None]:
+        own = {name: scale(images.of(concept).features) for name, images in seen.items()}
         figures: dict[str, IntervalEstimate | None] = {
             name: self.distance(features, own["real"]) for name, features in own.items() if name != "real"
         }

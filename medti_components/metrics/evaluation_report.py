@@ -91,8 +91,8 @@ class EvaluationReport:
         parts += ["<h2>Settings</h2>", _settings_table(settings)]
         body = "\n".join(parts)
         return (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Generated images beside real ones</title>'
-            f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            f"<title>Generated images beside real ones</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
         )
 
     def _pictures_png(self, images: Images, concept: str) -> bytes:
@@ -136,7 +136,7 @@ def _figure(png: bytes, caption: str, alternative: str) -> str:
 
 
 def _table(rows: Sequence[tuple[str, IntervalEstimate | None]], heading: str) -> str:
-    cells = [f"<tr><th>images</th><th>{heading} [95 % interval]</th><th>n</th><th>interval by</th></tr>"]
+    cells = [f"<tr><th>images</th><th>{heading}</th><th>n</th><th>interval</th></tr>"]
     for name, figure in rows:
         if figure is None:
             cells.append(f"<tr><td>{escape(name)}</td><td>undetermined</td><td></td><td></td></tr>")
@@ -144,7 +144,7 @@ def _table(rows: Sequence[tuple[str, IntervalEstimate | None]], heading: str) ->
         counts = ", ".join(f"{count} {group}" for group, count in figure.counts.items())
         cells.append(
             f"<tr><td>{escape(name)}</td><td>{escape(str(figure))}</td><td>{escape(counts)}</td>"
-            f"<td>{escape(figure.method)}</td></tr>"
+            f"<td>{figure.confidence:.0%}, {escape(figure.method)}</td></tr>"
         )
     return f"<table>{''.join(cells)}</table>"
 

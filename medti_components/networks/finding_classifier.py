@@ -7,21 +7,22 @@ from torch import nn
 
 
 class FindingClassifier(nn.Module):
-    """MONAI's residual units, halving the size at each, then the mean over places and one logit a class.
+    """MONAI's residual units, halving the size at each; mean and spread of every map of every unit; one logit a class.
 
-    Normalised by groups of channels rather than by the batch, so that an image's features do not depend on the set that
-    it is evaluated with or was trained beside. (MONAI's ``ResNet`` keeps batch normalisation whatever its ``norm``.)
+    The features are of all scales, so that they also tell images apart that are alike in the finding: those of the last
+    unit alone shrink to one cluster a class, wherein noise can lie too. Normalised by groups of channels rather than by
+    the batch, so that an image's features do not depend on the set it is evaluated with or was trained beside.
 
     Args:
         in_channels: channels of the images.
         num_classes: number of classes; with two, class 1 is the finding.
-        channels: number of feature maps at each scale; the last is the number of features.
+        channels: number of feature maps of each unit.
         num_groups: groups of channels that are normalised together; divides every entry of ``channels``.
 
     >>> classifier = FindingClassifier().eval()
     >>> images = torch.zeros(2, 3, 64, 64)
     >>> classifier(images).shape, classifier.features(images).shape, classifier.probability(images).shape
-    (torch.Size([2, 2]), torch.Size([2, 64]), torch.Size([2]))
+    (torch.Size([2, 2]), torch.Size([2, 320]), torch.Size([2]))
     """
 
     def __init__(
@@ -33,17 +34,20 @@ class FindingClassifier(nn.Module):
     ) -> None:
         super().__init__()
         norm = ("group", {"num_groups": num_groups})
-        units = [
+        self.units = nn.ModuleList(
             ResidualUnit(2, before, after, strides=2, subunits=2, act="relu", norm=norm, adn_ordering="NA")
             for before, after in zip((in_channels, *channels), channels, strict=False)
-        ]
-        self.backbone = nn.Sequential(*units, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(channels[-1], num_classes)
+        )
+        self.head = nn.Linear(2 * sum(channels), num_classes)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) in [-1, 1] -> features (B, channels[-1]), averaged over places."""
-        features: torch.Tensor = self.backbone(images)
-        return features
+        """Images (B, C, H, W) in [-1, 1] -> features (B, 2 sum(channels)): of each unit, means, then deviations."""
+        maps, features = images, []
+        for unit in self.units:
+            maps = unit(maps)
+            variance, mean = torch.var_mean(maps, dim=(2, 3))
+            features += [mean, (variance + 1e-6).sqrt()]
+        return torch.cat(features, dim=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, C, H, W) in [-1, 1] -> logits (B, num_classes)."""

@@ -76,7 +76,7 @@ def test_missing_folder_names_the_key(tmp_path: Path) -> None:
 def test_too_few_images_name_the_concept(run_dir: Path) -> None:
     refused(
         run_dir,
-        f"generated_dir '{run_dir}' must hold 3 images of <healthy>, got 2: generate more, or set --num_cases 2",
+        f"generated_dir '{run_dir}' must hold 3 images of <healthy>, got 2: generate more, or set --num_test_cases 2",
         num_cases=3,
     )
 

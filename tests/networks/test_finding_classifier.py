@@ -39,3 +39,11 @@ def test_learns_a_bright_spot_within_a_few_steps() -> None:
         loss.backward()
         optimizer.step()
     assert bool(((network.probability(images) > 0.5) == (labels == 1)).all())
+
+
+def test_training_survives_maps_without_any_variance() -> None:
+    network = FindingClassifier(channels=(8, 8))
+    network(torch.zeros(2, 3, 16, 16)).sum().backward()
+    assert all(
+        bool(torch.isfinite(parameter.grad).all()) for parameter in network.parameters() if parameter.grad is not None
+    )
