@@ -92,7 +92,8 @@ class EvaluationReport:
         body = "\n".join(parts)
         return (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            f"<title>Generated images beside real ones</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+            f"<title>Generated images beside real ones</title><style>{_STYLE}</style></head>\n"
+            f"<body>\n{body}\n</body></html>\n"
         )
 
     def _pictures_png(self, images: Images, concept: str) -> bytes:

@@ -11,7 +11,7 @@ def test_images_keep_their_order_whatever_the_batch_size() -> None:
     images = [{"image": torch.randn(3, 16, 16), "concept": f"<c{index % 2}>"} for index in range(7)]
     one, other = (classify_images(network, images, batch_size=size) for size in (2, 7))  # type: ignore[arg-type]
     assert one.concepts == [item["concept"] for item in images]
-    assert one.features.shape == (7, 8)
+    assert one.features.shape == (7, 32)  # mean and deviation of 8 + 8 maps
     torch.testing.assert_close(one.features, other.features)
     torch.testing.assert_close(one.probability, other.probability)
     torch.testing.assert_close(one.of("<c1>").features, one.features[1::2])
