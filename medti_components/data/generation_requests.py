@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from medti_components.errors import ConfigError
 
@@ -61,6 +61,17 @@ class GenerationRequests(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._items[index]
+
+
+def request_batches(dataset: GenerationRequests, batch_size: int) -> "DataLoader[dict[str, Any]]":
+    """Return the requests in batches, in order; a batch may reach from one prompt into the next.
+
+    Raises:
+        ConfigError: ``batch_size`` is no positive whole number.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"batch_size must be a whole number of at least 1, got {batch_size}")
+    return DataLoader(dataset, batch_size=batch_size)
 
 
 def prompts_of(tokens: Iterable[str], prompt: str | None, prompt_file: str | Path | None) -> list[str]:

@@ -19,7 +19,7 @@ class SequenceVolumeSaver:
 
     The image covers the field of view that training crops out, whatever its size in pixels, so that it is resampled
     (bilinear) to the grid of that crop. Values are float32 in [0, 1], where training puts the smallest and the largest
-    value of a sequence's whole volume. Rows run from anterior to posterior, columns from the patient's right to the left
+    value of a sequence's whole volume. Rows run from anterior to posterior, columns from the patient's right to left
     (ITK's identity direction).
 
     Args:

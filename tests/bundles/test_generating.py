@@ -126,10 +126,7 @@ def test_one_sequence_gives_one_volume(run_config, generating):
 
 
 def test_properties_that_monai_asks_for_exist(generating):
-    overrides = {
-        key: str(value) if key in ("embeddings", "output_dir", "base_model") else value
-        for key, value in generating.items()
-    }
+    overrides = {key: str(value) if isinstance(value, Path) else value for key, value in generating.items()}
     workflow = ConfigWorkflow(str(INFERENCE[0]), logging_file=False, workflow_type="infer", **overrides)
     workflow.initialize()
     assert workflow.check_properties() == []

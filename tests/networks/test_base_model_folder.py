@@ -14,6 +14,7 @@ from medti_components.networks.base_model_folder import (
     load_part,
     load_settings,
     locate_base_model,
+    short_name,
     weight_files,
 )
 
@@ -25,6 +26,12 @@ def base_copy(micro_base, tmp_path):
 
 def test_folder_is_taken_as_it_is(micro_base):
     assert locate_base_model(str(micro_base)) == micro_base
+
+
+def test_folder_goes_by_its_name_without_the_path(micro_base, tmp_path):
+    assert short_name(str(micro_base)) == "micro_base"
+    (tmp_path / "my_bundle" / "models").mkdir(parents=True)
+    assert short_name(str(tmp_path / "my_bundle" / "models")) == "my_bundle"
 
 
 def test_neither_folder_nor_reachable_names_the_offline_config(monkeypatch):

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from medti_components.errors import EmbeddingError
+from medti_components.inferers.latent_sampler import LatentSampler
+from medti_components.inferers.prompt_inferer import PromptInferer, prepare_requests
+from medti_components.networks.concept_embedding import ConceptEmbedding
+from medti_components.networks.embedding_file import load_embeddings, save_embedding
+from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+
+
+@pytest.fixture(scope="module")
+def model(micro_base):
+    return FrozenLatentDiffusion.from_pretrained(str(micro_base))
+
+
+@pytest.fixture(scope="module")
+def words(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embeddings")
+    for token in ("<a>", "<b>"):
+        rows = ConceptEmbedding.initialized(token, 3, model, seed=0).rows
+        save_embedding(folder / f"{token[1]}.safetensors", token, rows, {})
+    return load_embeddings(folder, model)
+
+
+def inferer_of(words, **kwargs):
+    return PromptInferer(LatentSampler(num_inference_steps=4), words, show_progress=False, **kwargs)
+
+
+def test_batch_of_requests_becomes_seeds_and_prompts():
+    seeds, targets, args, kwargs = prepare_requests({"seed": torch.tensor([3, 4]), "prompt": ("<a>", "<b>")}, "cuda")
+    assert seeds.tolist() == [3, 4]
+    assert seeds.device.type == "cpu"
+    assert (targets, args, kwargs) == (None, (), {"prompts": ["<a>", "<b>"]})
+
+
+def test_prompts_may_differ_within_a_batch(model, words):
+    inferer = inferer_of(words)
+    mixed = inferer(torch.tensor([1, 1]), model, ["<a>", "large <b>"])
+    assert mixed.shape == (2, 3, 32, 32)
+    assert float(mixed.abs().max()) <= 1.0
+    torch.testing.assert_close(mixed[1:], inferer(torch.tensor([1]), model, ["large <b>"]), rtol=0, atol=1e-3)
+    assert float((mixed[0] - mixed[1]).abs().mean()) > 1e-3
+
+
+def test_negative_prompt_matters_under_guidance(model, words):
+    plain = inferer_of(words)(torch.tensor([1]), model, ["<a>"])
+    negated = inferer_of(words, negative_prompt="<b>")(torch.tensor([1]), model, ["<a>"])
+    assert float((plain - negated).abs().mean()) > 1e-3
+
+
+def test_a_prompt_is_encoded_once_a_run(model, words, monkeypatch):
+    inferer = inferer_of(words)
+    inferer.check(model, ["<a>"])
+    monkeypatch.setattr(type(model), "condition_from_prompt", None)
+    inferer(torch.tensor([1]), model, ["<a>"])
+    inferer(torch.tensor([2]), model, ["<a>"])
+
+
+def test_fault_in_the_last_prompt_shows_before_the_first_image(model, words):
+    with pytest.raises(EmbeddingError, match="unknown concept '<c>' in prompt '<c>': known are <a>, <b>"):
+        inferer_of(words).check(model, ["<a>", "<c>"])
+
+
+def test_progress_bar_runs_over_all_batches(model, words, capsys):
+    inferer = PromptInferer(LatentSampler(num_inference_steps=4), words, num_batches=2)
+    inferer(torch.tensor([1]), model, ["<a>"])
+    inferer(torch.tensor([2]), model, ["<a>"])
+    assert "8/8" in capsys.readouterr().err
