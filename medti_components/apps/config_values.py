@@ -6,6 +6,7 @@ tuple, ``grade #2`` cut after "grade". Text is therefore taken from the command 
 """
 
 import ast
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,9 +70,7 @@ def fitting_value(key: str, value: Any, default: Any, typed: str | None = None) 
     if isinstance(default, int):
         return _as_int(key, value)
     if isinstance(default, float):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{key} must be a number, got {value!r}")
-        return float(value)
+        return _as_float(key, value)
     if isinstance(default, list):
         if not isinstance(value, list | tuple):
             example = "\"['first', 'second']\""
@@ -92,8 +91,19 @@ def _as_bool(key: str, value: Any) -> bool:
     raise ConfigError(f"{key} must be true or false, got {value!r}")
 
 
+def _as_float(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{key} must be a number, got {value!r}")
+    if key.endswith("_rate") and value < 0:
+        raise ConfigError(f"{key} must not be negative, got {value!r}")
+    return float(value)
+
+
 def _as_int(key: str, value: Any) -> int:
+    """Return a count, size or seed: what the configs have of whole numbers is never negative."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ConfigError(f"{key} must not be negative, got {value}")
         return value
     remedy = f": write {int(value)}" if isinstance(value, float) and value.is_integer() else ""
     raise ConfigError(f"{key} must be a whole number, got {value!r}{remedy}")
