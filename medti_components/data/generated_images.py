@@ -4,6 +4,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,22 @@ from torch.utils.data import Dataset
 
 from medti_components.errors import DataError
 
+CONDITIONS = (
+    "guidance_scale",
+    "num_inference_steps",
+    "scheduler",
+    "negative_prompt",
+    "base_model",
+    "base_model_sha256",
+)
+
 
 class GeneratedImages(Dataset[dict[str, object]]):
     """Images of a generating run's ``output_dir``, with the concept that each line of ``provenance.jsonl`` names.
 
     Items are ``{"image": float32 (3, image_size, image_size) in [-1, 1], "concept": token, "label": its index in
     concepts, "file": path}``. Larger images are scaled down by averaging areas; smaller ones are refused. All are read
-    at once, so that a broken file is found before anything long begins.
+    at once, so that a broken file is found before anything long begins. ``conditions`` says what they were made with.
 
     Args:
         generated_dir: folder with ``provenance.jsonl``; its ``file`` entries are relative to it.
@@ -45,8 +55,9 @@ class GeneratedImages(Dataset[dict[str, object]]):
         self.image_size = image_size
         self.key = key
         self._first_size: tuple[int, int] | None = None
-        self.lines = self._selected(num_cases)
-        self._items = [self._item(line) for line in self.lines]
+        lines = self._selected(num_cases)
+        self.conditions = _conditions([line["entry"] for line in lines])
+        self._items = [self._item(Path(line["path"]), line["concept"]) for line in lines]
 
     def __len__(self) -> int:
         return len(self._items)
@@ -54,9 +65,9 @@ class GeneratedImages(Dataset[dict[str, object]]):
     def __getitem__(self, index: int) -> dict[str, object]:
         return self._items[index]
 
-    def _selected(self, num_cases: int) -> list[dict[str, str]]:
-        """The first ``num_cases`` lines of each concept, each with its concept and path."""
-        by_concept: dict[str, list[dict[str, str]]] = {concept: [] for concept in self.concepts}
+    def _selected(self, num_cases: int) -> list[dict[str, Any]]:
+        """The first ``num_cases`` lines of each concept, each with its concept, path and entry."""
+        by_concept: dict[str, list[dict[str, Any]]] = {concept: [] for concept in self.concepts}
         for line in self._provenance():
             by_concept[line["concept"]].append(line)
         for concept, lines in by_concept.items():
@@ -67,7 +78,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
                 )
         return [line for lines in by_concept.values() for line in lines[:num_cases]]
 
-    def _provenance(self) -> list[dict[str, str]]:
+    def _provenance(self) -> list[dict[str, Any]]:
         path = self.folder / "provenance.jsonl"
         if not path.is_file():
             raise DataError(
@@ -83,7 +94,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
                 raise DataError(
                     f"'{path}' line {number} must be a JSON object with 'prompt' and 'file': generate the images again"
                 ) from error
-            lines.append({"concept": self._concept(prompt, path, number), "path": str(file)})
+            lines.append({"concept": self._concept(prompt, path, number), "path": file, "entry": entry})
         return lines
 
     def _concept(self, prompt: str, path: Path, number: int) -> str:
@@ -95,8 +106,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
             )
         return named[0]
 
-    def _item(self, line: Mapping[str, str]) -> dict[str, object]:
-        path = Path(line["path"])
+    def _item(self, path: Path, concept: str) -> dict[str, object]:
         try:
             with Image.open(path) as opened:
                 picture = opened.convert("RGB")
@@ -119,10 +129,23 @@ class GeneratedImages(Dataset[dict[str, object]]):
         image = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
         return {
             "image": image,
-            "concept": line["concept"],
-            "label": self.concepts.index(line["concept"]),
+            "concept": concept,
+            "label": self.concepts.index(concept),
             "file": str(path),
         }
+
+
+def _conditions(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the images were made with: each value that occurs, and the first and last seed.
+
+    >>> _conditions([{"seed": 4, "guidance_scale": 2.0}, {"seed": 9, "guidance_scale": 2.0}])
+    {'guidance_scale': [2.0], 'seeds': [4, 9]}
+    """
+    found = {name: sorted({entry[name] for entry in entries if name in entry}, key=str) for name in CONDITIONS}
+    seeds = [entry["seed"] for entry in entries if "seed" in entry]
+    return {name: values for name, values in found.items() if values} | (
+        {"seeds": [min(seeds), max(seeds)]} if seeds else {}
+    )
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -4,15 +4,15 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
+from medti_components.data.provenance import software_versions
 from medti_components.errors import ConfigError, DataError
-from medti_components.files import ensure_writable_directory, save_tensors_atomically, write_text_atomically
+from medti_components.files import save_tensors_atomically, write_text_atomically
 from medti_components.metrics.classified_images import ClassifiedImages, classify_images
 from medti_components.metrics.evaluation_report import EvaluationReport
 from medti_components.metrics.feature_scale import FeatureScale
@@ -94,13 +94,11 @@ class GeneratedImageEvaluation:
         Raises:
             ConfigError: there are not two concepts.
             DataError: an image is in two sets of real images.
-            OutputError: the output folder is not writable.
         """
         if len(self.concepts) != 2:
             raise ConfigError(
                 f"concepts must hold the negative and the positive concept, got {len(self.concepts)}: set --concepts"
             )
-        ensure_writable_directory(self.output_dir)
         seen = _contents(self.training_images)
         for name in ("real", "more real"):
             shared = len(seen & _contents(self.sets[name])) if name in self.sets else 0
@@ -133,7 +131,7 @@ class GeneratedImageEvaluation:
             "features": f"{type(self.network).__name__}, {seen['real'].features.shape[1]} features, centred and scaled",
             "num_classifier_training_images": len(trained_on),
             "settings": self.settings,
-            "versions": {name: version(name) for name in ("torch", "monai")},
+            "versions": software_versions(),
         }
         write_text_atomically(self.output_dir / "metrics.json", json.dumps(document, indent=2) + "\n")
         save_tensors_atomically(self.output_dir / "classifier.safetensors", self.network.state_dict())

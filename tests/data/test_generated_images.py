@@ -59,6 +59,17 @@ def test_larger_images_are_scaled_down_by_averaging(tmp_path: Path) -> None:
     torch.testing.assert_close(image[0], torch.tensor([[-0.6, -1.0], [-1.0, -1.0]]))
 
 
+def test_says_what_the_images_were_made_with(run_dir: Path) -> None:
+    path = run_dir / "provenance.jsonl"
+    lines = [json.loads(line) | {"guidance_scale": 2.0, "scheduler": "Euler"} for line in path.read_text().splitlines()]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    assert GeneratedImages(run_dir, CONCEPTS, 8, num_cases=2).conditions == {
+        "guidance_scale": [2.0],
+        "scheduler": ["Euler"],
+        "seeds": [0, 4],
+    }
+
+
 def refused(folder: Path, message: str, image_size: int = 8, num_cases: int = 2, key: str = "generated_dir") -> None:
     with pytest.raises(DataError, match="^" + re.escape(message)) as raised:
         GeneratedImages(folder, CONCEPTS, image_size, num_cases, key)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from medti_components.engines.generated_image_evaluation import GeneratedImageEvaluation
-from medti_components.errors import ConfigError, DataError, OutputError
+from medti_components.errors import ConfigError, DataError
 from medti_components.metrics.feature_scale import FeatureScale
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance
 from medti_components.networks.finding_classifier import FindingClassifier
@@ -117,11 +117,3 @@ def test_needs_two_concepts(network: FindingClassifier, tmp_path: Path) -> None:
     message = "concepts must hold the negative and the positive concept, got 1: set --concepts"
     with pytest.raises(ConfigError, match="^" + re.escape(message) + "$"):
         evaluation(network, tmp_path, concepts=["<ill>"]).check()
-
-
-def test_output_folder_is_tried_before_anything_long(network: FindingClassifier, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="^output_dir '.*/file/out' is not writable"):
-        evaluation(network, tmp_path / "file" / "out").check()
-    evaluation(network, tmp_path / "new").check()
-    assert (tmp_path / "new").is_dir()

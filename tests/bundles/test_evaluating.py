@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prostate bundle's evaluate.json: beside train.json, under each overlay, and with unfit input."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from configs_of_bundles import OVERLAYS, PROSTATE, load
+from PIL import Image
+
+from medti_components.data.prostate_phantom_studies import write_prostate_studies
+
+EVALUATE = PROSTATE / "evaluate.json"
+CONCEPTS = ("<prostate_mri_negative>", "<prostate_mri_positive>")
+SHARED = (
+    "preprocessing",
+    "concepts",
+    "sequences",
+    "num_cases",
+    "num_validation_cases",
+    "seed",
+    "dataset_dir",
+    "cache_dir",
+)
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("held_out")
+    write_prostate_studies(folder, num_negative=8, num_positive=8, seed=1, show_progress=False)
+    return folder
+
+
+@pytest.fixture
+def generated_dir(tmp_path):
+    """A generating run's folder of eight random pictures a concept."""
+    folder = tmp_path / "generated"
+    (folder / "images").mkdir(parents=True)
+    stream = np.random.default_rng(0)
+    lines = []
+    for index in range(16):
+        file = f"images/{index}.png"
+        Image.fromarray(stream.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / file)
+        lines.append(json.dumps({"prompt": CONCEPTS[index % 2], "file": file, "seed": index, "scheduler": "A"}))
+    (folder / "provenance.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def evaluating(picai, held_out, generated_dir, cache_dir, tmp_path):
+    """Keys that make an evaluation a matter of a second: four training studies, eight held-out ones."""
+    return {
+        "dataset_dir": held_out,
+        "classifier_dataset_dir": picai,
+        "generated_dir": generated_dir,
+        "output_dir": tmp_path / "evaluated",
+        "cache_dir": cache_dir,
+        "image_size": 32,
+        "num_cases": 0,
+        "num_validation_cases": 0,
+        "num_test_cases": 7,
+        "num_classifier_cases": 2,
+        "num_classifier_validation_cases": 1,
+        "classifier_epochs": 1,
+        "compare_real_with_real": False,
+        "num_pictures": 2,
+        "show_progress": False,
+        "device": "cpu",
+    }
+
+
+def test_studies_are_prepared_as_in_training():
+    train, evaluate = load(PROSTATE / "train.json"), load(EVALUATE)
+    for key in SHARED:
+        assert evaluate[key] == train[key], key
+    for key in ("dataset_dir", "concepts", "num_cases", "num_validation_cases", "seed"):
+        assert evaluate["reference"]["datalist"][key] == train["train"]["datalist"][key], key
+
+
+def test_embedded_base_has_the_classifier_s_image_size():
+    base = PROSTATE.parents[1] / "tiny_latent_diffusion" / "models"
+    if not base.is_dir():
+        pytest.skip("the embedded base model is not there")
+    unet, vae = (json.loads((base / part / "config.json").read_text()) for part in ("unet", "vae"))
+    assert unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1) >= load(EVALUATE)["image_size"]
+
+
+@pytest.mark.parametrize("stack", [[], *([overlay] for overlay in OVERLAYS)], ids=lambda stack: stack and stack[0].stem)
+def test_one_epoch_of_evaluation(run_config, evaluating, stack):
+    run_config("evaluating", [EVALUATE, *stack], **evaluating)
+    metrics = json.loads((evaluating["output_dir"] / "metrics.json").read_text())
+    assert set(metrics["auc"]) == {"real", "generated"}
+    assert metrics["auc"]["real"]["n"] == {"positive": 7, "negative": 7}
+    assert set(metrics["kid"]) == {*CONCEPTS}
+    assert metrics["settings"]["made by"] == {"scheduler": ["A"], "seeds": [0, 13]}
+    assert metrics["settings"]["seed"] == 0
+    assert (evaluating["output_dir"] / "report.html").is_file()
+
+
+def test_baseline_and_second_reference_stand_beside(run_config, evaluating, generated_dir):
+    evaluating |= {"num_cases": 4, "num_test_cases": 4, "compare_real_with_real": True}
+    run_config("evaluating", [EVALUATE], **evaluating, baseline_dir=generated_dir)
+    metrics = json.loads((evaluating["output_dir"] / "metrics.json").read_text())
+    for figures in metrics["kid"].values():
+        assert figures["generated"] == figures["initial rows"]
+        assert figures["more real"]["n"] == {"generated": 4, "real": 4}
+
+
+def test_same_seed_gives_the_same_figures(run_config, evaluating, tmp_path):
+    for name in ("first", "second"):
+        run_config("evaluating", [EVALUATE], **{**evaluating, "output_dir": tmp_path / name})
+    first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("first", "second"))
+    assert (first["auc"], first["kid"]) == (second["auc"], second["kid"])
+
+
+def remove_provenance(folder):
+    (folder / "provenance.jsonl").unlink()
+
+
+def truncate_picture(folder):
+    path = folder / "images" / "3.png"
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def keep_few(folder):
+    path = folder / "provenance.jsonl"
+    path.write_text("\n".join(path.read_text().splitlines()[:6]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "pattern"),
+    [
+        (remove_provenance, r"generated_dir must be the output_dir of a generating run, .* does not exist: "),
+        (truncate_picture, r"'.*/images/3.png' is missing or not a readable image: generate it again"),
+        (keep_few, r"generated_dir '.*' must hold 7 images of <prostate_mri_negative>, got 3: .*--num_test_cases 3"),
+    ],
+)
+def test_unfit_pictures_end_in_one_line_before_anything_long(line_of, evaluating, generated_dir, damage, pattern):
+    damage(generated_dir)
+    line = line_of("evaluating", [EVALUATE], **{**evaluating, "classifier_dataset_dir": "no/such/folder"})
+    assert re.search("^error: " + pattern, line)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pattern"),
+    [
+        (
+            {"baseline_dir": "no/such/folder"},
+            r"baseline_dir must be the output_dir of a generating run, 'no/such/folder/",
+        ),
+        ({"classifier_dataset_dir": "no/such/folder"}, r"dataset_dir 'no/such/folder' does not exist"),
+        ({"num_test_cases": 8, "num_cases": 4}, r".*num_test_cases.*"),
+        ({"image_size": 64}, r".* must be square and at least 64 pixels wide, got 32x32 pixels: set --image_size 32"),
+        ({"generated_dri": "a"}, r"unknown key 'generated_dri': did you mean 'generated_dir'\?"),
+    ],
+)
+def test_setting_that_does_not_fit(line_of, evaluating, overrides, pattern):
+    assert re.search("^error: " + pattern, line_of("evaluating", [EVALUATE], **{**evaluating, **overrides}))
+
+
+def test_classifier_may_not_learn_from_the_reference(line_of, evaluating, held_out):
+    line = line_of("evaluating", [EVALUATE], **{**evaluating, "classifier_dataset_dir": held_out})
+    assert re.search(
+        r"^error: classifier_dataset_dir must hold other studies than dataset_dir, got \d+ images in both", line
+    )
+
+
+def test_augmentation_blurs_and_noises_but_never_flips():
+    names = {entry["_target_"] for entry in load(EVALUATE)["augmentation"]["transforms"]}
+    assert {"RandAffined", "RandGaussianSmoothd", "RandGaussianNoised", "RandShiftIntensityd"} <= names
+    assert not any("Flip" in name or "Rotate90" in name for name in names)
