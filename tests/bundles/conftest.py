@@ -19,9 +19,17 @@ from medti_components.data.prostate_phantom_studies import write_prostate_studie
 
 @pytest.fixture(scope="session")
 def picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of three negative and three positive phantom studies. Read only."""
+    """Folder of five negative and five positive phantom studies. Read only."""
     folder = tmp_path_factory.mktemp("picai")
-    write_prostate_studies(folder, num_negative=3, num_positive=3, seed=0, show_progress=False)
+    write_prostate_studies(folder, num_negative=5, num_positive=5, seed=0, show_progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of other patients. Read only."""
+    folder = tmp_path_factory.mktemp("other_picai")
+    write_prostate_studies(folder, num_negative=3, num_positive=3, seed=1, show_progress=False)
     return folder
 
 

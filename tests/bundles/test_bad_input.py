@@ -24,7 +24,7 @@ GENERATE = [PROSTATE / "inference.json"]
         ({"num_vectors": 0}, r"num_vectors must be .*, got 0"),
         (
             {"num_cases": 40},
-            r"concept '<prostate_mri_negative>' has 3 cases, num_cases asks for 40 .*: lower --num_cases",
+            r"concept '<prostate_mri_negative>' has 5 cases, num_cases asks for 40 .*: lower --num_cases",
         ),
         ({"dataset_dir": "no/such/folder"}, r"dataset_dir 'no/such/folder' does not exist: set --dataset_dir"),
         ({"base_model": "no/such-model"}, r"base model 'no/such-model' is neither .* configs/embedded.json .* offline"),

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from monai.bundle import run
+from safetensors.torch import load_file
+
+from medti_components.engines.base_model_stages import DenoiserStage
+
+CONFIG = Path(__file__).parents[2] / "bundles/tiny_latent_diffusion/configs/train.json"
+SMALL = {
+    "num_scenes": 12,
+    "image_size": 32,
+    "autoencoder_steps": 2,
+    "text_encoder_steps": 2,
+    "denoiser_steps": 4,
+    "joint_steps": 2,
+    "autoencoder_batch_size": 2,
+    "text_encoder_batch_size": 2,
+    "denoiser_batch_size": 2,
+    "show_progress": False,
+    "device": "cpu",
+    "dtype": "float32",
+}
+
+
+def _train(output_dir: Path, **settings) -> dict[str, torch.Tensor]:
+    run(run_id="training", config_file=str(CONFIG), output_dir=str(output_dir), **SMALL | settings)
+    return load_file(output_dir / "models/unet/diffusion_pytorch_model.safetensors")
+
+
+def test_training_leaves_a_pipeline_and_an_interrupted_one_ends_with_the_same_weights(tmp_path, monkeypatch):
+    whole = _train(tmp_path / "whole")
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "whole/models")
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a red disc", num_inference_steps=2, output_type="np", height=32, width=32).images
+    assert image.shape == (1, 32, 32, 3)
+
+    loss = DenoiserStage.loss
+
+    def stop_at_four(self, engine, stream):
+        if engine.state.iteration == 4:
+            raise KeyboardInterrupt
+        return loss(self, engine, stream)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(DenoiserStage, "loss", stop_at_four)
+        _train(tmp_path / "broken", checkpoint_interval=1)
+    resumed = _train(tmp_path / "broken", checkpoint_interval=1, resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
