@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing a trained latent diffusion model in diffusers' folder layout."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from medti_components.files import ensure_writable_directory, write_text_atomically
+
+
+@torch.no_grad()
+def standardise_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
+    """Give every latent channel mean 0 and standard deviation 1 over ``images``; decoded images stay the same.
+
+    Denoising from N(0, I) wants latents of unit scale. The affine map goes into the two 1x1 convolutions beside the
+    latent, so that ``scaling_factor`` is 1.
+
+    Args:
+        autoencoder: changed in place.
+        images: (N, 3, H, W) in [-1, 1].
+    """
+    latents = torch.cat([autoencoder.encode(part).latent_dist.mean for part in images.split(100)])
+    mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    count = len(mean)
+    encoding: Any = autoencoder.quant_conv
+    decoding: Any = autoencoder.post_quant_conv
+    encoding.weight[:count] /= deviation[:, None, None, None]
+    encoding.bias[:count] = (encoding.bias[:count] - mean) / deviation
+    encoding.bias[count:] -= 2 * deviation.log()  # the posterior's log variance
+    decoding.bias += decoding.weight[:, :, 0, 0] @ mean
+    decoding.weight *= deviation[None, :, None, None]
+
+
+def save_base_model(
+    folder: str | Path,
+    autoencoder: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    unet: UNet2DConditionModel,
+    tokenizer: CLIPTokenizer,
+) -> None:
+    """Write float16 weights and configs that ``StableDiffusionPipeline.from_pretrained(folder)`` loads.
+
+    Raises:
+        OutputError: the folder is not writable.
+    """
+    target = ensure_writable_directory(folder)
+    scheduler = EulerAncestralDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.02,
+        beta_schedule="scaled_linear",
+        num_train_timesteps=1000,
+        prediction_type="v_prediction",
+        steps_offset=1,
+        timestep_spacing="linspace",
+    )
+    pipeline: Any = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(target, safe_serialization=True)
+    _load_in_float32(target / "text_encoder" / "config.json")
+    tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))  # vocab.json and merges.txt, for older readers
+
+
+def _load_in_float32(config: Path) -> None:
+    """Let transformers load the text encoder as diffusers does the rest: it takes the stored type otherwise."""
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    write_text_atomically(config, json.dumps(settings | {"dtype": "float32"}, indent=2) + "\n")

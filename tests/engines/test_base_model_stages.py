@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+import torch
+from torch import nn
+
+from medti_components.engines.base_model_stages import average_weights
+from medti_components.losses.autoencoder_loss import AutoencoderLoss
+from medti_components.losses.contrastive_loss import ContrastiveLoss
+from medti_components.networks.base_model_export import standardise_latents
+from medti_components.networks.small_autoencoder import small_autoencoder
+
+
+def _autoencoder():
+    torch.manual_seed(0)
+    return small_autoencoder(
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        latent_channels=3,
+        norm_num_groups=4,
+        sample_size=16,
+        mid_block_add_attention=False,
+    )
+
+
+def test_standardised_latents_have_unit_scale_and_decode_to_the_same_image():
+    autoencoder, images = _autoencoder(), torch.rand(20, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        before = autoencoder.encode(images).latent_dist
+        decoded = autoencoder.decode(before.mean).sample
+        standardise_latents(autoencoder, images)
+        after = autoencoder.encode(images).latent_dist
+        again = autoencoder.decode(after.mean).sample
+    assert torch.allclose(after.mean.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(after.mean.std((0, 2, 3)), torch.ones(3), atol=1e-3)
+    assert torch.allclose(after.std, before.std / before.mean.std((0, 2, 3))[:, None, None], rtol=1e-3)
+    assert torch.allclose(again, decoded, atol=1e-4)
+
+
+def test_residual_branches_begin_at_zero_and_the_posterior_narrow():
+    autoencoder = _autoencoder()
+    with torch.no_grad():
+        posterior = autoencoder.encode(torch.zeros(1, 3, 16, 16)).latent_dist
+    assert float(posterior.std.mean()) < 0.2
+    weights = [p for name, p in autoencoder.named_parameters() if ".conv2." in name]
+    assert weights and all(not weight.any() for weight in weights)
+
+
+def test_contrast_of_uninformative_features_is_the_logarithm_of_the_batch():
+    assert abs(ContrastiveLoss()(torch.zeros(8, 8)).item() - torch.log(torch.tensor(8.0)).item()) < 1e-6
+
+
+def test_autoencoder_loss_of_a_perfect_reconstruction_is_the_divergence():
+    autoencoder, images = _autoencoder(), torch.zeros(2, 3, 16, 16)
+    with torch.no_grad():
+        posterior = autoencoder.encode(images).latent_dist
+    loss = AutoencoderLoss(divergence_weight=1.0)(images, images, posterior)
+    expected = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+    assert torch.allclose(loss, expected)
+
+
+def test_the_average_follows_fast_at_first():
+    network = nn.Linear(1, 1, bias=False)
+    averaged = average_weights(network)
+    for value in (1.0, 2.0):
+        nn.init.constant_(network.weight, value)
+        averaged.update_parameters(network)
+    # the first update copies; the second has decay (1 + 1) / (10 + 1)
+    assert abs(averaged.module.weight.item() - (2 - 2 / 11)) < 1e-6
