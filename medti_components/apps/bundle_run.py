@@ -21,7 +21,7 @@ from monai.utils import ensure_tuple
 
 from medti_components.apps.config_keys import check_key, check_overlay, nearest
 from medti_components.apps.config_values import fitting_value, typed_values
-from medti_components.apps.error_line import install_error_line, silence_unactionable_warnings
+from medti_components.apps.error_line import install_error_line
 from medti_components.errors import ConfigError
 
 BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
@@ -57,7 +57,6 @@ def initialize() -> None:
         ConfigError: a key, run id or value does not fit.
     """
     install_error_line()
-    silence_unactionable_warnings()
     workflow = running(ConfigWorkflow)
     if workflow is None:
         return

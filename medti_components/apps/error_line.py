@@ -4,7 +4,6 @@
 import logging
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -15,17 +14,6 @@ from medti_components.errors import MedtiError
 # A data loader's worker hands its exception over as text: the traceback in the worker, with ours in it.
 _WORKER_ERROR = re.compile(
     r"DataLoader worker process.*^medti_components\.errors\.\w+: ([^\n]*)", re.DOTALL | re.MULTILINE
-)
-
-# Warnings of third parties that a user of this software can do nothing about: (start of the message, category).
-UNACTIONABLE_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
-    # MONAI scans its own modules for short names, which touches deprecated ones
-    (r"monai\..* is deprecated", FutureWarning),
-    (r".*deprecated since version", FutureWarning),
-    # MONAI's loaders hand tensors to torch in ways that newer versions announce to change
-    (r"Using a non-tuple sequence for multidimensional indexing", UserWarning),
-    # ignite asks whether the iteration count of a sized loader was meant
-    (r"Trainer's `epoch_length`", UserWarning),
 )
 
 
@@ -114,9 +102,3 @@ def install_error_line() -> None:
             handler.addFilter(TypedErrorFilter())
     if logging.lastResort is not None and not logging.lastResort.filters:
         logging.lastResort.addFilter(TypedErrorFilter())
-
-
-def silence_unactionable_warnings() -> None:
-    """Hide the warnings listed in ``UNACTIONABLE_WARNINGS``, and no others."""
-    for message, category in UNACTIONABLE_WARNINGS:
-        warnings.filterwarnings("ignore", message=message, category=category)

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import sys
-import warnings
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from medti_components.apps.error_line import (
-    UNACTIONABLE_WARNINGS,
     TypedErrorFilter,
     error_line,
     find_typed_error,
     install_error_line,
     report,
-    silence_unactionable_warnings,
 )
 from medti_components.errors import DataError, MedtiError
 
@@ -108,12 +105,3 @@ def test_installing_twice_adds_one_filter(monkeypatch):
     install_error_line()
     assert sys.excepthook is report
     assert len(handler.filters) == 1
-
-
-def test_only_listed_warnings_are_silenced():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        silence_unactionable_warnings()
-        warnings.warn("something the user should know", UserWarning, stacklevel=1)
-    assert [str(warning.message) for warning in caught] == ["something the user should know"]
-    assert all(category is not Warning for _, category in UNACTIONABLE_WARNINGS)
