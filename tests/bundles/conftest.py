@@ -25,14 +25,6 @@ def picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def other_picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of other patients. Read only."""
-    folder = tmp_path_factory.mktemp("other_picai")
-    write_prostate_studies(folder, num_negative=3, num_positive=3, seed=1, show_progress=False)
-    return folder
-
-
 @pytest.fixture
 def damaged_picai(picai: Path, tmp_path: Path) -> Path:
     """The studies again, as links that a test may remove or replace."""

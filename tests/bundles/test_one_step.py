@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each config of the prostate bundle, alone and under each overlay, does one real step."""
+"""Training and generating of the prostate bundle, alone and under each overlay, do one real step."""
 
 import json
 
@@ -80,41 +80,3 @@ def test_embedded_base_model_is_found_from_anywhere(run_config, training, tmp_pa
         device="cpu",
     )
     assert len([*(tmp_path / "generated" / "images").glob("*.png")]) == len(CONCEPTS)
-
-
-@pytest.mark.parametrize("stack", STACKS, ids=stack_name)
-def test_evaluation_of_a_few_images(run_config, learned, picai, other_picai, cache_dir, micro_base, tmp_path, stack):
-    run_config(
-        "generating",
-        [PROSTATE / "inference.json"],
-        embeddings=learned,
-        base_model=micro_base,
-        output_dir=tmp_path / "generated",
-        num_images=4,
-        num_inference_steps=1,
-        show_progress=False,
-        device="cpu",
-    )
-    run_config(
-        "evaluating",
-        [PROSTATE / "evaluate.json", *stack],
-        dataset_dir=picai,
-        classifier_dataset_dir=other_picai,
-        generated_dir=tmp_path / "generated",
-        output_dir=tmp_path / "evaluation",
-        cache_dir=cache_dir,
-        image_size=32,
-        num_cases=1,
-        num_validation_cases=0,
-        num_test_cases=4,
-        num_classifier_cases=2,
-        num_classifier_validation_cases=1,
-        classifier_epochs=1,
-        num_resamples=10,
-        num_pictures=1,
-        compare_real_with_real=False,
-        show_progress=False,
-        device="cpu",
-    )
-    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    assert (tmp_path / "evaluation" / "report.html").is_file()
