@@ -93,7 +93,7 @@ class DenoisingBatches:
         self.sample_posterior = sample_posterior
         self.prediction_type = model.prediction_type
         self.alphas_cumprod = model.alphas_cumprod.to(model.device)
-        self._orders: dict[tuple[str, int], Tensor] = {}
+        self._orders: dict[str, dict[int, Tensor]] = {token: {} for token in latents.concepts}
 
     def __call__(
         self, batchdata: tuple[str, int], device: torch.device | str | None = None, non_blocking: bool = False
@@ -131,10 +131,10 @@ class DenoisingBatches:
         return torch.stack([self._order(token, at // num_cases)[at % num_cases] for at in positions])
 
     def _order(self, token: str, epoch: int) -> Tensor:
-        key = (token, epoch)
-        if key not in self._orders:
-            for old in [old for old in self._orders if old[0] == token and old[1] < epoch - 1]:
-                del self._orders[old]
+        orders = self._orders[token]  # of one concept alone: concepts are prepared in threads of their own
+        if epoch not in orders:
+            for old in [old for old in orders if old < epoch - 1]:
+                del orders[old]
             generator = random_stream(self.seed, token, "epoch", epoch)
-            self._orders[key] = torch.randperm(self.latents.num_cases(token), generator=generator)
-        return self._orders[key]
+            orders[epoch] = torch.randperm(self.latents.num_cases(token), generator=generator)
+        return orders[epoch]

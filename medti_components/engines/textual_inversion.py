@@ -8,15 +8,18 @@ from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
+from medti_components.engines.concept_threads import ConceptThreads
 from medti_components.errors import ConfigError
+from medti_components.networks.concept_embedding import ConceptEmbedding
 
 
 class TextualInversion:
     """One optimiser step for every concept; the trainer's ``iteration_update``.
 
     The trainer's parts: ``network`` is a ``ConceptEmbeddings``, ``prepare_batch`` a ``DenoisingBatches``, ``inferer`` a
-    ``DenoisingInferer``, ``loss_function`` a ``DenoisingLoss``. Each concept has a backward pass of its own, so that
-    one concept's activations are freed before the next one's are made, and a joint run gives what separate runs give.
+    ``DenoisingInferer``, ``loss_function`` a ``DenoisingLoss``. Each concept has a backward pass of its own, so that on
+    a GPU one concept's activations are freed before the next one's are made, on a CPU each has a core of its own, and a
+    joint run gives what separate runs give.
 
     Args:
         accumulation_steps: backward passes per concept and optimiser step.
@@ -31,22 +34,15 @@ class TextualInversion:
             raise ConfigError(f"max_gradient_norm must be positive or null, got {max_gradient_norm}")
         self.accumulation_steps = accumulation_steps
         self.max_gradient_norm = max_gradient_norm
+        self._threads: ConceptThreads | None = None
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Any) -> dict[str, Tensor]:
         """Do step ``engine.state.iteration`` (from 1); return {"loss": float32 (num_concepts,)} on the device."""
-        step = engine.state.iteration - 1
+        if self._threads is None:
+            self._threads = ConceptThreads(engine.state.device)
         scaler = engine.scaler
         engine.optimizer.zero_grad(set_to_none=True)
-        losses = []
-        for embedding in engine.network:  # type: ignore[attr-defined]
-            batch = engine.prepare_batch((embedding.token, step), engine.state.device, engine.non_blocking)
-            total: Tensor | float = 0.0
-            for part in batch.split(self.accumulation_steps):
-                prediction = engine.inferer(part.noisy_latents, embedding, part.timesteps)
-                loss = engine.loss_function(prediction, part.target) / self.accumulation_steps
-                (loss if scaler is None else scaler.scale(loss)).backward()
-                total = total + loss.detach()
-            losses.append(total)
+        losses = self._threads.map(lambda embedding: self._backward(engine, embedding), engine.network)  # type: ignore[arg-type]
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if self.max_gradient_norm is not None:
             if scaler is not None:
@@ -59,4 +55,16 @@ class TextualInversion:
             scaler.step(engine.optimizer)
             scaler.update()
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        return {"loss": torch.stack(losses)}  # type: ignore[arg-type]
+        return {"loss": torch.stack(losses)}
+
+    def _backward(self, engine: SupervisedTrainer, embedding: ConceptEmbedding) -> Tensor:
+        """Leave the gradient of one concept's loss in its rows and return the loss."""
+        step = engine.state.iteration - 1
+        batch = engine.prepare_batch((embedding.token, step), engine.state.device, engine.non_blocking)
+        losses = []
+        for part in batch.split(self.accumulation_steps):
+            prediction = engine.inferer(part.noisy_latents, embedding, part.timesteps)
+            loss = engine.loss_function(prediction, part.target) / self.accumulation_steps
+            (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()

@@ -69,7 +69,7 @@ class EmbeddingSaver:
     def metadata(self, token: str, steps: int) -> dict[str, str]:
         """Return the provenance of a concept's rows after ``steps`` steps."""
         facts: dict[str, Any] = {
-            "base_model": Path(self.model.name).name if Path(self.model.name).is_dir() else self.model.name,
+            "base_model": self.model.name,
             "base_model_sha256": self.model.fingerprint,
             "prediction_type": self.model.prediction_type,
             "steps": steps,
