@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prostate bundle from phantom studies to figures, once a seed, by the commands that a user types.
+
+For each seed: train, write the initial rows (``--max_steps 0``), generate from both, evaluate. What is done already is
+skipped when the command is the same, and a training that was broken off goes on from its checkpoint. The figures of all
+seeds, their mean and standard deviation, and whether each is as good as it has to be, go to ``results.md`` and
+``results.json`` in the output folder; logs and stage times lie beside them.
+
+    python benchmarks/prostate_acceptance.py --output_dir output/acceptance
+    python benchmarks/prostate_acceptance.py --output_dir output/acceptance --dry_run
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from command_stages import Stage, is_done, record_of, run_stages
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs"
+CONCEPTS = ("<prostate_mri_negative>", "<prostate_mri_positive>")
+
+LOWEST_AUC = 0.95
+HIGHEST_RATIO = 0.1
+LONGEST_TRAINING_MINUTES = 10.0
+
+
+def stages(options: argparse.Namespace) -> list[Stage]:
+    """Return all commands, in order."""
+    output = options.output_dir
+    data, classifier_data = options.dataset_dir, options.classifier_dataset_dir
+    chain = []
+    if data is None:
+        data = output / "phantoms"
+        total = options.num_cases + options.num_validation_cases + options.num_test_cases
+        chain.append(_phantoms("phantoms", data, total, options.data_seed))
+    if classifier_data is None:
+        classifier_data = output / "classifier_phantoms"
+        total = options.num_classifier_cases + options.num_classifier_validation_cases
+        chain.append(_phantoms("classifier_phantoms", classifier_data, total, options.data_seed + 1))
+    phantoms = tuple(stage.name for stage in chain)
+    shared = {"device": options.device, "show_progress": "true"}
+    split = {
+        "dataset_dir": data,
+        "cache_dir": output / "cache",
+        "num_cases": options.num_cases,
+        "num_validation_cases": options.num_validation_cases,
+    }
+    for seed in options.seeds:
+        folder = output / f"seed_{seed}"
+        base = _given(base_model=options.base_model)
+        for name, max_steps in (("training", options.max_steps), ("initial", 0)):
+            keys = {**split, **base, **shared, "seed": seed, "output_dir": folder / name, "resume": "true"}
+            keys |= _given(max_steps=max_steps, num_vectors=options.num_vectors)
+            chain.append(Stage(f"seed_{seed}/{name}", _bundle("training", "train", options.overlays, keys), phantoms))
+        for name, source in (("generated", "training"), ("generated_initial", "initial")):
+            keys = {**base, **shared, "seed": 10_000 * seed, "num_images": options.num_test_cases}
+            keys |= {"embeddings": folder / source / "embeddings", "output_dir": folder / name}
+            keys |= _given(
+                num_inference_steps=options.num_inference_steps,
+                guidance_scale=options.guidance_scale,
+                batch_size=options.generation_batch_size,
+            )
+            chain.append(
+                Stage(
+                    f"seed_{seed}/{name}",
+                    _bundle("generating", "inference", options.overlays, keys),
+                    (f"seed_{seed}/{source}",),
+                )
+            )
+        keys = {**split, **shared, "seed": seed, "classifier_dataset_dir": classifier_data}
+        keys |= {"generated_dir": folder / "generated", "baseline_dir": folder / "generated_initial"}
+        keys |= {"output_dir": folder / "evaluated", "num_test_cases": options.num_test_cases}
+        keys |= {"num_classifier_cases": options.num_classifier_cases}
+        keys |= {"num_classifier_validation_cases": options.num_classifier_validation_cases}
+        keys |= _given(image_size=options.image_size, classifier_epochs=options.classifier_epochs)
+        chain.append(
+            Stage(
+                f"seed_{seed}/evaluated",
+                _bundle("evaluating", "evaluate", (), keys),
+                (f"seed_{seed}/generated", f"seed_{seed}/generated_initial"),
+            )
+        )
+    return chain
+
+
+def _given(**keys: Any) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _phantoms(name: str, folder: Path, num_studies: int, seed: int) -> Stage:
+    # some patients have two studies, and a split takes all of a patient's or none: a few more than are counted
+    num = num_studies + num_studies // 20 + 2
+    keys = {"output_dir": folder, "num_negative": num, "num_positive": num, "seed": seed}
+    return Stage(name, [sys.executable, "-m", "medti_components", "phantoms", "prostate_mri", *_arguments(keys)])
+
+
+def _bundle(run_id: str, config: str, overlays: Sequence[Path], keys: Mapping[str, Any]) -> list[str]:
+    files = [str(path) for path in (CONFIGS / f"{config}.json", *overlays)]
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
+    return [*command, "--config_file", str(files) if len(files) > 1 else files[0], *_arguments(keys)]
+
+
+def _arguments(keys: Mapping[str, Any]) -> list[str]:
+    return [text for key, value in keys.items() for text in (f"--{key}", str(value))]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A figure of each run: what it is, where it is found, and what it has to be."""
+
+    name: str
+    values: dict[int, float]
+    intervals: dict[int, list[float]]
+    required: str = ""
+    is_met: dict[int, bool] | None = None
+
+    def row(self, seeds: Sequence[int]) -> str:
+        """Return a line of the markdown table."""
+        cells = [self.name]
+        for seed in seeds:
+            text = _number(self.values.get(seed, float("nan")))
+            if seed in self.intervals:
+                text += " [{}, {}]".format(*(_number(end) for end in self.intervals[seed]))
+            cells.append(text)
+        known = [value for value in self.values.values() if value == value]
+        mean = _number(statistics.fmean(known)) if known else "-"
+        cells.append(f"{mean} +- {_number(statistics.stdev(known))}" if len(known) > 1 else mean)
+        met = "" if self.is_met is None else "yes" if all(self.is_met.get(seed, False) for seed in seeds) else "no"
+        return "| " + " | ".join([*cells, self.required, met]) + " |"
+
+
+def _number(value: float) -> str:
+    if value != value:
+        return "-"
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def collect(options: argparse.Namespace) -> list[Requirement]:
+    """Read the figures of all seeds whose stages are done."""
+    losses, metrics, minutes = {}, {}, {}
+    for seed in options.seeds:
+        folder = options.output_dir / f"seed_{seed}"
+        if (path := folder / "training" / "held_out_loss.json").is_file():
+            losses[seed] = json.loads(path.read_text())
+        if (path := folder / "evaluated" / "metrics.json").is_file():
+            metrics[seed] = json.loads(path.read_text())
+        minutes[seed] = {
+            name: record_of(f"seed_{seed}/{name}", options.output_dir).minutes()
+            for name in ("training", "generated", "evaluated")
+        }
+    rows = [row for concept in CONCEPTS for row in _loss_rows(concept, losses)]
+    rows += [
+        _figure(
+            f"AUC of the classifier, {words}",
+            {seed: found["auc"].get(name) for seed, found in metrics.items()},
+            **asked,
+        )
+        for name, words, asked in (
+            ("real", "held-out real images", {"at_least": LOWEST_AUC}),
+            ("generated", "generated images", {"at_least": LOWEST_AUC}),
+            ("initial rows", "images from the initial rows", {}),
+        )
+    ]
+    for concept in CONCEPTS:
+        rows += [
+            _figure(
+                f"KID of {_short(concept)}, {words}",
+                {seed: found["kid"][concept].get(name) for seed, found in metrics.items()},
+                **asked,
+            )
+            for name, words, asked in (
+                ("generated", "generated", {}),
+                ("initial rows", "initial rows", {}),
+                ("more real", "real against real", {}),
+                ("ratio to initial rows", "generated / initial rows", {"at_most": HIGHEST_RATIO}),
+            )
+        ]
+    for name, words in (("training", "training"), ("generated", "generating"), ("evaluated", "evaluating")):
+        values = {seed: found[name] for seed, found in minutes.items()}
+        limit = LONGEST_TRAINING_MINUTES if name == "training" else None
+        met = None if limit is None else {seed: value <= limit for seed, value in values.items()}
+        rows.append(Requirement(f"minutes of {words}", values, {}, "" if limit is None else f"<= {limit:g}", met))
+    return rows
+
+
+def _loss_rows(concept: str, losses: Mapping[int, Any]) -> list[Requirement]:
+    final = {
+        seed: max(found["held_out_loss"][concept])[1]
+        for seed, found in losses.items()
+        if concept in found["held_out_loss"]
+    }
+    references = {
+        name: {seed: losses[seed]["references"].get(name, {}).get(concept, float("nan")) for seed in final}
+        for name in ("initial rows", "empty prompt")
+    }
+    met = {seed: all(value < references[name][seed] for name in references) for seed, value in final.items()}
+    name = f"held-out loss of {_short(concept)}"
+    return [
+        Requirement(f"{name}, learned rows", final, {}, "< both below", met),
+        *(Requirement(f"{name}, {reference}", values, {}) for reference, values in references.items()),
+    ]
+
+
+def _figure(
+    name: str, figures: Mapping[int, Any], at_least: float | None = None, at_most: float | None = None
+) -> Requirement:
+    known = {seed: figure for seed, figure in figures.items() if figure is not None}
+    values = {seed: figure["value"] for seed, figure in known.items()}
+    intervals = {seed: figure["interval"] for seed, figure in known.items()}
+    if at_least is not None:
+        met = {seed: value >= at_least for seed, value in values.items()}
+        return Requirement(name, values, intervals, f">= {at_least:g}", met)
+    if at_most is not None:
+        met = {seed: value <= at_most for seed, value in values.items()}
+        return Requirement(name, values, intervals, f"<= {at_most:g}", met)
+    return Requirement(name, values, intervals)
+
+
+def _short(concept: str) -> str:
+    return concept.strip("<>").removeprefix("prostate_mri_")
+
+
+def markdown(rows: Sequence[Requirement], options: argparse.Namespace) -> str:
+    """Return the table, with the numbers of cases above it."""
+    seeds = options.seeds
+    head = ["figure", *(f"seed {seed}" for seed in seeds), "mean +- sd", "required", "met"]
+    counts = (
+        f"{options.num_cases} training, {options.num_validation_cases} held-out-loss and {options.num_test_cases} test "
+        f"cases and {options.num_test_cases} generated images a concept; classifier on {options.num_classifier_cases} "
+        "others a concept. Intervals: 95 %. The sd is over the seeds."
+    )
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *(row.row(seeds) for row in rows)]
+    return counts + "\n\n" + "\n".join(lines) + "\n"
+
+
+def as_json(rows: Sequence[Requirement], options: argparse.Namespace, chain: Sequence[Stage]) -> str:
+    """Return figures, settings and commands as JSON; figures that are not known are null."""
+    figures = [
+        {
+            "name": row.name,
+            "values": {seed: value if value == value else None for seed, value in row.values.items()},
+            "intervals": row.intervals,
+            "required": row.required,
+            "is_met": row.is_met,
+        }
+        for row in rows
+    ]
+    settings = {
+        key: value if isinstance(value, int | float | None) else str(value) for key, value in vars(options).items()
+    }
+    machine = {"cpus": os.cpu_count(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+    commands = {stage.name: shlex.join(stage.command) for stage in chain}
+    return (
+        json.dumps({"figures": figures, "settings": settings, "machine": machine, "commands": commands}, indent=2)
+        + "\n"
+    )
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data_seed", type=int, default=100, help="of the phantoms; the classifier's have the next")
+    parser.add_argument("--dataset_dir", type=Path, help="studies in PI-CAI's layout in place of phantoms")
+    parser.add_argument("--classifier_dataset_dir", type=Path, help="other studies, for the classifier")
+    parser.add_argument("--overlays", type=Path, nargs="*", default=[REPOSITORY / "configs" / "embedded.json"])
+    parser.add_argument("--base_model", help="in place of the overlay's")
+    parser.add_argument("--num_cases", type=int, default=100, help="training cases of each concept")
+    parser.add_argument("--num_validation_cases", type=int, default=20)
+    parser.add_argument("--num_test_cases", type=int, default=100, help="held-out and generated images of each concept")
+    parser.add_argument("--num_classifier_cases", type=int, default=125)
+    parser.add_argument("--num_classifier_validation_cases", type=int, default=25)
+    parser.add_argument("--classifier_epochs", type=int)
+    parser.add_argument("--image_size", type=int, help="of the classifier")
+    parser.add_argument("--num_vectors", type=int)
+    parser.add_argument("--max_steps", type=int)
+    parser.add_argument("--num_inference_steps", type=int)
+    parser.add_argument("--guidance_scale", type=float)
+    parser.add_argument("--generation_batch_size", type=int, default=25)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dry_run", action="store_true", help="show the commands and what is done, run nothing")
+    options = parser.parse_args(arguments)
+    for key in ("output_dir", "dataset_dir", "classifier_dataset_dir"):
+        if getattr(options, key) is not None:
+            setattr(options, key, getattr(options, key).resolve())
+    options.overlays = [path.resolve() for path in options.overlays]
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chain; return 0 when all stages ran and all requirements are met."""
+    options = parsed(arguments)
+    chain = stages(options)
+    if options.dry_run:
+        for stage in chain:
+            state = "done" if is_done(stage, options.output_dir) else "to do"
+            print(f"# {stage.name}: {state}\n{shlex.join(stage.command)}")
+        return 0
+    failed = run_stages(chain, options.output_dir)
+    rows = collect(options)
+    table = markdown(rows, options)
+    (options.output_dir / "results.md").write_text(table)
+    (options.output_dir / "results.json").write_text(as_json(rows, options, chain))
+    print("\n" + table)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    is_met = all(row.is_met is None or all(row.is_met.get(seed, False) for seed in options.seeds) for row in rows)
+    return 0 if is_met and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
