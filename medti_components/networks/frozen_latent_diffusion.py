@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A latent diffusion model of Stable Diffusion's kind as one frozen object."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers.models.attention_processor import Attention
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -24,11 +23,7 @@ from medti_components.networks.base_model_folder import (
     short_name,
 )
 from medti_components.networks.prompt_tokens import token_embeddings
-from medti_components.networks.shared_condition_attention import (
-    ProjectedCondition,
-    SharedConditionAttention,
-    project_keys_and_values,
-)
+from medti_components.networks.shared_condition_attention import ProjectedCondition, share_conditions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUERY_SLICE = 1024
@@ -84,11 +79,8 @@ class FrozenLatentDiffusion(nn.Module):
         self.image_size = size * 2 ** (len(vae.config["block_out_channels"]) - 1)
         self.alphas_cumprod: Tensor
         self.register_buffer("alphas_cumprod", _noise_schedule(self.scheduler_config), persistent=False)
-        self._attention_layers = [name.removesuffix(".processor") for name in unet.attn_processors]
-        processors: dict[str, Any] = {
-            f"{name}.processor": SharedConditionAttention(name, query_slice) for name in self._attention_layers
-        }
-        unet.set_attn_processor(processors)
+        layers = share_conditions(unet, query_slice)
+        self._cross_attention = {name: layer for name, layer in layers.items() if name.endswith("attn2")}
         self.requires_grad_(False)
         self.eval()
 
@@ -194,19 +186,19 @@ class FrozenLatentDiffusion(nn.Module):
         ordinary = [index for index in range(len(table)) if index not in special]
         return table[torch.tensor(ordinary, device=table.device)].float()
 
-    def condition_from_rows(self, rows: Tensor) -> Tensor:
-        """Encode the prompt that is one concept alone, [start, rows, end, padding ...].
+    def condition_from_rows(self, *rows: Tensor) -> Tensor:
+        """Encode prompts that are one concept alone, [start, rows, end, padding ...], in one pass.
 
         Args:
-            rows: (n, width); gradients flow back to them.
+            rows: (n, width) of one concept or of each of K; gradients flow back to them.
 
         Returns:
-            Condition (1, positions, width) in ``dtype``.
+            Condition (K, positions, width) in ``dtype``.
 
         Raises:
             EmbeddingError: there are more rows than the text encoder takes.
         """
-        return self.condition_from_prompt("<rows>", {"<rows>": rows})
+        return self._encoded([self._entering("<rows>", {"<rows>": each}) for each in rows])
 
     def condition_from_prompt(self, prompt: str, embeddings: Mapping[str, Tensor]) -> Tensor:
         """Encode a prompt of words and concept tokens, the latter expanded in place to their rows.
@@ -221,8 +213,13 @@ class FrozenLatentDiffusion(nn.Module):
         Raises:
             EmbeddingError: a concept is unknown, or the prompt is longer than the text encoder takes.
         """
-        entering = token_embeddings(prompt, embeddings, self.tokenizer, self._token_table, self.num_positions)
-        hidden = self.text_encoder.embeddings(inputs_embeds=entering)
+        return self._encoded([self._entering(prompt, embeddings)])
+
+    def _entering(self, prompt: str, embeddings: Mapping[str, Tensor]) -> Tensor:
+        return token_embeddings(prompt, embeddings, self.tokenizer, self._token_table, self.num_positions)
+
+    def _encoded(self, entering: Sequence[Tensor]) -> Tensor:
+        hidden = self.text_encoder.embeddings(inputs_embeds=torch.cat(list(entering)))
         encoded = self.text_encoder.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True)
         return self.text_encoder.final_layer_norm(encoded.last_hidden_state)
 
@@ -230,11 +227,7 @@ class FrozenLatentDiffusion(nn.Module):
     def project_condition(self, condition: Tensor) -> ProjectedCondition:
         """Compute the keys and values of a fixed condition (K, positions, width) once, for many ``predict`` calls."""
         condition = condition.to(self.device, self.dtype)
-        keys_and_values = {
-            name: project_keys_and_values(cast(Attention, self.unet.get_submodule(name)), condition)
-            for name in self._attention_layers
-            if name.endswith("attn2")
-        }
+        keys_and_values = {name: layer.project(condition) for name, layer in self._cross_attention.items()}
         return ProjectedCondition(condition, keys_and_values)
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, condition: Tensor | ProjectedCondition) -> Tensor:

@@ -5,9 +5,11 @@ import shutil
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
 
 from medti_components.errors import BaseModelError, ConfigError, EmbeddingError
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+from medti_components.networks.shared_condition_attention import share_conditions
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,15 @@ def test_condition_from_rows_is_what_diffusers_encodes_for_the_token_alone(model
     pipeline.load_textual_inversion({"<nodule>": rows})
     expected, _ = pipeline.encode_prompt("<nodule>", "cpu", 1, False)
     torch.testing.assert_close(model.condition_from_rows(rows), expected, rtol=0, atol=1e-6)
+
+
+def test_conditions_of_several_concepts_in_one_pass_equal_those_of_each(model):
+    first, second = drawn(3, 32).requires_grad_(), drawn(5, 32, seed=1).requires_grad_()
+    together = model.condition_from_rows(first, second)
+    torch.testing.assert_close(together[:1], model.condition_from_rows(first), rtol=0, atol=1e-6)
+    torch.testing.assert_close(together[1:], model.condition_from_rows(second), rtol=0, atol=1e-6)
+    (gradient,) = torch.autograd.grad(together[0].square().sum(), second, allow_unused=True)
+    assert float(gradient.abs().max()) == 0.0
 
 
 def test_condition_from_a_prompt_mixes_words_and_concepts(model, micro_base):
@@ -288,6 +299,21 @@ def test_unet_that_does_not_fit_is_refused(micro_base, tmp_path, changed, messag
     UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
     with pytest.raises(BaseModelError, match=message):
         FrozenLatentDiffusion.from_pretrained(str(folder))
+
+
+def test_unet_with_another_kind_of_attention_is_refused(micro_base):
+    unet = UNet2DConditionModel.from_pretrained(micro_base, subfolder="unet")
+    next(module for module in unet.modules() if isinstance(module, Attention)).residual_connection = True
+    with pytest.raises(
+        BaseModelError, match="attention layer 'down_blocks.0.*attn1' of the UNet is of an unknown kind"
+    ):
+        share_conditions(unet)
+
+
+def test_attention_masks_are_refused(model):
+    layer = model.unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn2")
+    with pytest.raises(ValueError, match="attention_mask must be None"):
+        layer(drawn(1, 4, 32), attention_mask=torch.ones(1, 1, 4))
 
 
 @pytest.mark.gpu
