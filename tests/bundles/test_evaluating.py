@@ -149,7 +149,14 @@ def test_unfit_pictures_end_in_one_line_before_anything_long(line_of, evaluating
             {"baseline_dir": "no/such/folder"},
             r"baseline_dir must be the output_dir of a generating run, 'no/such/folder/",
         ),
-        ({"classifier_dataset_dir": "no/such/folder"}, r"dataset_dir 'no/such/folder' does not exist"),
+        (
+            {"classifier_dataset_dir": "no/such/folder"},
+            r"classifier_dataset_dir 'no/such/folder' does not exist: set --cl",
+        ),
+        (
+            {"num_classifier_cases": 90},
+            r"concept .* has \d+ cases, num_classifier_cases asks for 90 .*: lower --num_classif",
+        ),
         ({"num_cases": 4}, r"concept .* has 4 cases left for test, 7 are asked for: lower --num_cases"),
         ({"image_size": 64}, r".* must be square and at least 64 pixels wide, got 32x32 pixels: set --image_size 32"),
         ({"generated_dri": "a"}, r"unknown key 'generated_dri': did you mean 'generated_dir'\?"),
