@@ -152,7 +152,7 @@ def test_properties_that_monai_asks_for_exist(generating):
         ({"guidance_scale": -1.0}, r"guidance_scale must be at least 0, got -1.0"),
         ({"num_images": 0}, r"num_images must be .*, got 0"),
         ({"batch_size": 0}, r"batch_size must be a whole number of at least 1, got 0"),
-        ({"seed": -1}, r"seed must be .*, got -1"),
+        ({"seed": -1}, r"seed must .*, got -1"),
         ({"base_model": "no/such-model"}, r"base model 'no/such-model' is neither .* configs/embedded.json .* offline"),
         ({"sequences": ["t2w", "adc"]}, r"sequences must name one or three sequences, got \['t2w', 'adc'\]"),
         ({"device": "gpu"}, r"device must be .*, got 'gpu'"),
