@@ -45,7 +45,7 @@ class GeneratedImageEvaluation:
         baseline: images of the initial rows, or None.
         second_reference: further real images for the real-against-real distance, or None.
         distance: on features.
-        auc: on probabilities.
+        auc: on log-odds.
         channel_names: names of the image channels that the report shows, at most three.
         settings: recorded in ``metrics.json`` as they are.
         device: where the network runs.
@@ -141,7 +141,7 @@ class GeneratedImageEvaluation:
         return document
 
     def _separation(self, images: ClassifiedImages) -> IntervalEstimate:
-        negative, positive = (images.of(concept).probability for concept in self.concepts)
+        negative, positive = (images.of(concept).log_odds for concept in self.concepts)
         return self.auc(positive, negative)
 
     def _distances(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A set of images as a classifier sees it: features and probability of the finding, by concept."""
+"""A set of images as a classifier sees it: features and log-odds of the finding, by concept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,17 @@ from medti_components.networks.finding_classifier import FindingClassifier
 
 @dataclass(frozen=True)
 class ClassifiedImages:
-    """Features (n, width) and probabilities (n,) of images, with the concept of each.
+    """Features (n, width) and log-odds (n,) of the finding, with the concept of each image.
 
-    >>> images = ClassifiedImages(torch.eye(2), torch.tensor([0.1, 0.9]), ("<a>", "<b>"))
-    >>> images.of("<b>").probability
-    tensor([0.9000])
+    Log-odds rank images as probabilities do, without the ties that rounding to 0 and 1 makes.
+
+    >>> images = ClassifiedImages(torch.eye(2), torch.tensor([-2.0, 3.0]), ("<a>", "<b>"))
+    >>> images.of("<b>").log_odds
+    tensor([3.])
     """
 
     features: torch.Tensor
-    probability: torch.Tensor
+    log_odds: torch.Tensor
     concepts: Sequence[str]
 
     def __len__(self) -> int:
@@ -30,7 +32,7 @@ class ClassifiedImages:
     def of(self, concept: str) -> "ClassifiedImages":
         """Return the images of one concept, in their order."""
         chosen = [index for index, own in enumerate(self.concepts) if own == concept]
-        return ClassifiedImages(self.features[chosen], self.probability[chosen], [concept] * len(chosen))
+        return ClassifiedImages(self.features[chosen], self.log_odds[chosen], [concept] * len(chosen))
 
 
 @torch.no_grad()
@@ -42,15 +44,16 @@ def classify_images(
 ) -> ClassifiedImages:
     """Pass ``images``, items with "image" (C, H, W) in [-1, 1] and "concept", through ``network`` in evaluation mode.
 
-    Features and probabilities come back on the CPU in the order of the images; the network's mode is restored.
+    Features and log-odds come back on the CPU in the order of the images; the network's mode is restored.
     """
     was_training = network.training
     network.to(device).eval()
-    features, probability, concepts = [], [], []
+    features, log_odds, concepts = [], [], []
     for batch in DataLoader(images, batch_size=batch_size):
         own = network.features(batch["image"].to(device))
         features.append(own.float().cpu())
-        probability.append(network.head(own).softmax(1)[:, 1].float().cpu())
+        logits = network.head(own).float()
+        log_odds.append((logits[:, 1] - logits[:, 0]).cpu())
         concepts.extend(batch["concept"])
     network.train(was_training)
-    return ClassifiedImages(torch.cat(features), torch.cat(probability), concepts)
+    return ClassifiedImages(torch.cat(features), torch.cat(log_odds), concepts)

@@ -114,15 +114,15 @@ class EvaluationReport:
 
 
 def _roc_png(seen: Mapping[str, ClassifiedImages], concepts: Sequence[str]) -> bytes:
-    figure = Figure(figsize=(5, 5), layout="constrained")
+    figure = Figure(figsize=(5, 6), layout="constrained")
     axes = figure.subplots()
     for name, images in seen.items():
         truth = [concept == concepts[1] for concept in images.concepts]
-        false_positive, true_positive, _ = roc_curve(truth, images.probability.numpy())
+        false_positive, true_positive, _ = roc_curve(truth, images.log_odds.numpy())
         axes.plot(false_positive, true_positive, label=_WORDS[name])
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

@@ -75,7 +75,7 @@ class KernelInceptionDistance:
             float(value),
             float(value) - margin,
             float(value) + margin,
-            {"generated": len(x), "real": len(y)},
+            {"images": len(x), "reference": len(y)},
             "normal, variance of the two-sample U-statistic",
             self.confidence,
         )

@@ -104,7 +104,7 @@ def test_baseline_and_second_reference_stand_beside(run_config, evaluating, gene
     metrics = json.loads((evaluating["output_dir"] / "metrics.json").read_text())
     for figures in metrics["kid"].values():
         assert figures["generated"] == figures["initial rows"]
-        assert figures["more real"]["n"] == {"generated": 4, "real": 4}
+        assert figures["more real"]["n"] == {"images": 4, "reference": 4}
 
 
 def test_same_seed_gives_the_same_figures(run_config, evaluating, tmp_path):

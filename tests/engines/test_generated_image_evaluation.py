@@ -63,7 +63,7 @@ def test_good_images_score_well_and_others_do_not(network: FindingClassifier, tm
         assert figures["ratio to initial rows"]["value"] == pytest.approx(
             figures["generated"]["value"] / figures["initial rows"]["value"]
         )
-        assert figures["more real"]["n"] == {"generated": 8, "real": 8}
+        assert figures["more real"]["n"] == {"images": 8, "reference": 8}
 
 
 def test_figures_are_those_of_the_features(network: FindingClassifier, tmp_path: Path) -> None:

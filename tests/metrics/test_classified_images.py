@@ -13,7 +13,9 @@ def test_images_keep_their_order_whatever_the_batch_size() -> None:
     assert one.concepts == [item["concept"] for item in images]
     assert one.features.shape == (7, 32)  # mean and deviation of 8 + 8 maps
     torch.testing.assert_close(one.features, other.features)
-    torch.testing.assert_close(one.probability, other.probability)
+    torch.testing.assert_close(one.log_odds, other.log_odds)
+    stacked = torch.stack([item["image"] for item in images])  # type: ignore[misc]
+    torch.testing.assert_close(one.log_odds.sigmoid(), network.probability(stacked))
     torch.testing.assert_close(one.of("<c1>").features, one.features[1::2])
     assert network.training
-    assert not one.features.requires_grad
+    assert not one.features.requires_grad and not one.log_odds.requires_grad
