@@ -114,6 +114,13 @@ def test_same_seed_gives_the_same_figures(run_config, evaluating, tmp_path):
     assert (first["auc"], first["kid"]) == (second["auc"], second["kid"])
 
 
+def test_classifier_learns_from_what_is_left_of_one_data_set(run_config, evaluating):
+    evaluating |= {"num_test_cases": 4, "classifier_dataset_dir": None}
+    run_config("evaluating", [EVALUATE], **evaluating)
+    metrics = json.loads((evaluating["output_dir"] / "metrics.json").read_text())
+    assert metrics["num_classifier_training_images"] == 4
+
+
 def remove_provenance(folder):
     (folder / "provenance.jsonl").unlink()
 
