@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training config as a MONAI bundle workflow, and as a user runs it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from configs_of_bundles import PROSTATE
+from monai.bundle import ConfigWorkflow
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from safetensors import safe_open
+
+
+def test_training_exposes_what_other_applications_look_for(training: dict[str, Any]) -> None:
+    keys = {key: str(value) if isinstance(value, Path) else value for key, value in training.items()}
+    workflow = ConfigWorkflow(str(PROSTATE / "train.json"), workflow_type="train", logging_file=False, **keys)
+    workflow.initialize()
+
+    assert workflow.check_properties() == []
+    assert isinstance(workflow.trainer, SupervisedTrainer)
+    assert isinstance(workflow.evaluator, SupervisedEvaluator)
+    assert sorted(workflow.trainer.network.state_dict()) == [
+        "<prostate_mri_negative>.rows",
+        "<prostate_mri_positive>.rows",
+    ]
+
+
+def test_the_papers_values_are_the_defaults() -> None:
+    config = json.loads((PROSTATE / "train.json").read_text())
+    expected = {"num_vectors": 64, "num_cases": 100, "max_steps": 50000, "batch_size": 1, "learning_rate": 0.005}
+    expected |= {"learning_rate_schedule": "constant", "accumulation_steps": 1}
+
+    assert {key: config[key] for key in expected} == expected
+    assert (config["optimizer"]["_target_"], config["optimizer"]["weight_decay"]) == ("torch.optim.AdamW", 0.0)
+
+
+def test_training_leaves_everything_in_the_output_folder(
+    run_config: Callable[..., None], training: dict[str, Any]
+) -> None:
+    run_config(
+        "training",
+        [PROSTATE / "train.json"],
+        **{**training, "max_steps": 2, "preview_interval": 1, "validation_interval": 1},
+        **{"train::handlers::4::sampler::num_inference_steps": 2},
+    )
+
+    output = training["output_dir"]
+    names = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("tensorboard/")} == {
+        "config.json",
+        "checkpoints/step_00000002.safetensors",
+        "embeddings/prostate_mri_negative.safetensors",
+        "embeddings/prostate_mri_positive.safetensors",
+        "held_out_loss.csv",
+        "held_out_loss.json",
+        "previews/prostate_mri_negative_000001.png",
+        "previews/prostate_mri_negative_000002.png",
+        "previews/prostate_mri_positive_000001.png",
+        "previews/prostate_mri_positive_000002.png",
+        "training_curves.png",
+    }
+    assert any(name.startswith("tensorboard/events") for name in names)
+    with safe_open(output / "embeddings" / "prostate_mri_positive.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["preprocessing"])["_target_"] == "Compose"
+    assert metadata["data_license"] and metadata["seed"] == "0"
+    assert json.loads((output / "config.json").read_text())["max_steps"] == 2
+
+
+def test_resuming_with_another_seed_ends_in_one_line_that_names_it(
+    run_config: Callable[..., None], line_of: Callable[..., str], training: dict[str, Any]
+) -> None:
+    run_config("training", [PROSTATE / "train.json"], **training)
+
+    line = line_of("training", [PROSTATE / "train.json"], **{**training, "resume": True, "seed": 1})
+
+    assert line.startswith("error: seed is 1, but the checkpoint in ")
+
+
+def test_resuming_goes_on_by_the_default_run_id(run_config: Callable[..., None], training: dict[str, Any]) -> None:
+    run_config("run", [PROSTATE / "train.json"], **training)
+    run_config("run", [PROSTATE / "train.json"], **{**training, "resume": True, "max_steps": 3})
+
+    with safe_open(training["output_dir"] / "embeddings" / "prostate_mri_negative.safetensors", "pt") as file:
+        assert file.metadata()["steps"] == "3"
+    assert not (training["output_dir"] / "earlier_runs").exists()
