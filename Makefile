@@ -37,7 +37,7 @@ demo: $(PICTURES)
 	@echo
 	@echo "The word of each finding, under 1 MB, loads in diffusers too:"
 	@ls $(DEMO)/training/embeddings/*.safetensors
-	@echo "The pictures (each channel is a sequence: red T2W, green ADC, blue high-b-value DWI):"
+	@echo "The pictures, a row a sequence: T2W, ADC, high-b-value DWI:"
 	@for picture in $(PICTURES); do echo "$(CURDIR)/$$picture"; done
 
 $(DEMO)/picai/.complete: $(INSTALLED)

@@ -3,14 +3,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from medti_components.errors import BaseModelError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 
 
@@ -72,6 +75,34 @@ def save_base_model(
     pipeline.to(torch.float16).save_pretrained(target, safe_serialization=True)
     _load_in_float32(target / "text_encoder" / "config.json")
     tokenizer.backend_tokenizer.model.save(str(target / "tokenizer"))  # vocab.json and merges.txt, for older readers
+
+
+def load_base_model(folder: str | Path, autoencoder: AutoencoderKL, denoiser: nn.ModuleDict) -> None:
+    """Put the weights of a folder that :func:`save_base_model` wrote into networks of the same shape, to train on.
+
+    Args:
+        folder: in diffusers' layout.
+        autoencoder: frozen afterwards.
+        denoiser: holds ``unet`` and ``text_encoder``.
+
+    Raises:
+        BaseModelError: a weight file is missing, or its shapes are not those of the networks.
+    """
+    files = {
+        "vae/diffusion_pytorch_model.safetensors": autoencoder,
+        "unet/diffusion_pytorch_model.safetensors": denoiser["unet"],
+        "text_encoder/model.safetensors": denoiser["text_encoder"],
+    }
+    for name, network in files.items():
+        path = Path(folder) / name
+        try:
+            cast(nn.Module, network).load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise BaseModelError(
+                f"'{path}' does not hold the weights of this model ({type(error).__name__}): set initial_model to a "
+                "folder that the same config wrote"
+            ) from error
+    autoencoder.eval().requires_grad_(False)
 
 
 def _load_in_float32(config: Path) -> None:

@@ -8,6 +8,7 @@ from monai.bundle import run
 from safetensors.torch import load_file
 
 from medti_components.engines.base_model_stages import DenoiserStage
+from medti_components.errors import BaseModelError
 
 CONFIG = Path(__file__).parents[2] / "bundles/tiny_latent_diffusion/configs/train.json"
 SMALL = {
@@ -50,3 +51,19 @@ def test_training_leaves_a_pipeline_and_an_interrupted_one_ends_with_the_same_we
         _train(tmp_path / "broken", checkpoint_interval=1)
     resumed = _train(tmp_path / "broken", checkpoint_interval=1, resume=True)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_training_goes_on_from_a_model_that_was_written_before(tmp_path):
+    before = _train(tmp_path / "first")
+    further = {"initial_model": str(tmp_path / "first/models"), "autoencoder_steps": 0, "text_encoder_steps": 0}
+    after = _train(tmp_path / "second", denoiser_steps=1, denoiser_learning_rate=0.0, joint_steps=0, **further)
+    # at rate 0 only the float16 of the file may show
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_going_on_from_a_folder_without_weights_says_what_to_set(tmp_path):
+    further = {"initial_model": str(tmp_path), "autoencoder_steps": 0, "text_encoder_steps": 0}
+    with pytest.raises(RuntimeError) as caught:
+        _train(tmp_path / "out", **further)
+    assert isinstance(caught.value.__cause__, BaseModelError)
+    assert "set initial_model to a folder" in str(caught.value.__cause__)
