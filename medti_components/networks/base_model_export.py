@@ -3,7 +3,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -96,7 +96,7 @@ def load_base_model(folder: str | Path, autoencoder: AutoencoderKL, denoiser: nn
     for name, network in files.items():
         path = Path(folder) / name
         try:
-            cast(nn.Module, network).load_state_dict(load_file(path))
+            network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise BaseModelError(
                 f"'{path}' does not hold the weights of this model ({type(error).__name__}): set initial_model to a "
