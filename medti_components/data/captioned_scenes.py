@@ -173,7 +173,7 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
                 continue
         else:
             phrase = f"{_phrase(words, rng, keep)}"
-            if rng.random() < 0.25 + 0.75 * keep:
+            if rng.random() < 0.9:
                 phrase += f" {_place_name(x, y)}"
         phrases.append(phrase)
         slot += 1
