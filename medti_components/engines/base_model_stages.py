@@ -4,6 +4,7 @@
 What a step draws is a function of the seed, the stage and the step, so that resuming needs the weights alone.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def average_weights(network: nn.Module, decay: float = 0.999) -> AveragedModel:
     return AveragedModel(network, avg_fn=average)
 
 
-class TrainingStage:
+class TrainingStage(ABC):
     """What the stages share: a batch, a loss, one optimiser step.
 
     Args:
@@ -60,9 +61,9 @@ class TrainingStage:
         engine.optimizer.step()
         return {"loss": loss.detach()}
 
+    @abstractmethod
     def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
         """Return the scalar loss of one batch."""
-        raise TypeError(f"{type(self).__name__} does not say how its loss is computed")
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Return the context for the network's forward pass."""

@@ -61,7 +61,9 @@ class StageKeeper:
         }
         if self.averaged is not None:
             tensors |= _prefixed("averaged", self.averaged)
-        TrainingCheckpoint(engine.state.iteration, tensors, {"scheduler": self.scheduler.last_epoch}).save(self.folder)
+        TrainingCheckpoint(engine.state.iteration, tensors, {"scheduler": self.scheduler.state_dict()}).save(
+            self.folder
+        )
         for old in checkpoint_paths(self.folder)[:-1]:
             old.unlink(missing_ok=True)
 
@@ -75,12 +77,8 @@ class StageKeeper:
         if self.averaged is not None:
             self.averaged.load_state_dict(checkpoint.part("averaged"))
         load_optimizer_tensors(engine.optimizer, checkpoint.part("optimizer"))
-        self.scheduler.last_epoch = checkpoint.state["scheduler"]
-        rates = [
-            base * factor(checkpoint.state["scheduler"])
-            for base, factor in zip(self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True)  # type: ignore[attr-defined]
-        ]
-        for group, rate in zip(engine.optimizer.param_groups, rates, strict=True):
+        self.scheduler.load_state_dict(dict(checkpoint.state["scheduler"]))
+        for group, rate in zip(engine.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
             group["lr"] = rate
         engine.state.iteration = checkpoint.step
         engine.state.epoch = checkpoint.step // (engine.state.epoch_length or 1)
