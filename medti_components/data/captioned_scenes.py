@@ -35,7 +35,8 @@ COLOUR_NAMES = tuple(COLOURS)
 NUM_GREYS = 5
 SIZES = {"tiny": 0.06, "small": 0.1, "medium": 0.16, "large": 0.26, "huge": 0.42}  # half width, in image widths
 SIZE_NAMES = tuple(SIZES)
-ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+ROWS = ("top", "upper", "middle", "lower", "bottom")
+COLUMNS = ("leftmost", "left", "centre", "right", "rightmost")
 ORIENTATIONS = {"horizontal": 0.0, "rising": -np.pi / 4, "vertical": np.pi / 2, "falling": np.pi / 4}
 MAX_OBJECTS = 12
 MAX_WORDS = 75  # what a text encoder of 77 positions takes, a token a word
@@ -52,11 +53,8 @@ class CaptionedScenes:
         return len(self.captions)
 
 
-def _place_name(x: float, y: float) -> str:
-    row, column = ROWS[min(int(y * 3), 2)], COLUMNS[min(int(x * 3), 2)]
-    if row == "middle":
-        return f"in the {'middle' if column == 'centre' else column}"
-    return f"at the {row}" if column == "centre" else f"at the {row} {column}"
+def _fifth(names: tuple[str, ...], position: float) -> str:
+    return names[min(int(position * 5), 4)]
 
 
 def _vary(colour: tuple[float, float, float], rng: np.random.Generator, spread: float = 0.05) -> np.ndarray:
@@ -130,7 +128,7 @@ def _phrase(words: tuple[str, ...], rng: np.random.Generator, keep: float) -> st
 
 
 def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) -> str:
-    grey = rng.random() < 0.4
+    grey = rng.random() < 0.35
     ground = int(rng.choice(len(GROUNDS), p=(0.3, 0.25, 0.25, 0.2)))
     colour = int(rng.integers(NUM_GREYS if grey else len(COLOUR_NAMES)))
     scene.ground[index] = ground
@@ -140,8 +138,8 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
     scene.ground_phase[index] = rng.uniform(0, 2 * np.pi, 4)
     ground_words = f"{GROUNDS[ground]} {COLOUR_NAMES[colour]} ground"
 
-    wanted = int(min(rng.geometric(0.28), MAX_OBJECTS)) if rng.random() > 0.03 else 0
-    keep = rng.uniform(0.55, 1.0)
+    wanted = int(min(rng.geometric(0.35), MAX_OBJECTS)) if rng.random() > 0.03 else 0
+    keep = rng.uniform(0.8, 1.0)
     phrases: list[str] = []
     slot = 0
     while slot < wanted:
@@ -156,8 +154,7 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
             is_crescent = SHAPES[scene.shape[index, slot]] == "crescent"  # symmetric about the other axis
             scene.angle[index, slot + 1] = (np.pi if is_crescent else 0.0) - scene.angle[index, slot]
             spread = "outer" if x < 0.22 else "inner"
-            row = ROWS[min(int(y * 3), 2)]
-            phrase = f"{spread} pair of {_phrase(words, rng, keep)} at the {row}"
+            phrase = f"{spread} pair of {_phrase(words, rng, keep)} at the {_fifth(ROWS, y)}"
             slot += 1
         elif kind < 0.4 and slot > 0 and max(scene.radii[index, slot - 1]) > 0.12:  # inside the one before
             scene.centre[index, slot] = scene.centre[index, slot - 1] + rng.uniform(-0.3, 0.3, 2) * min(
@@ -172,22 +169,22 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
                 slot += 1
                 continue
         else:
-            phrase = f"{_phrase(words, rng, keep)}"
-            if rng.random() < 0.9:
-                phrase += f" {_place_name(x, y)}"
+            phrase = _phrase(words, rng, keep)
+            if rng.random() < 0.97:
+                phrase += f" at the {_fifth(ROWS, y)} {_fifth(COLUMNS, x)}"
         phrases.append(phrase)
         slot += 1
     scene.count[index] = slot
     order = rng.permutation(len(phrases))
     phrases = [phrases[i] for i in order]
-    if rng.random() < 0.15:  # short captions name only some of what is there
+    if rng.random() < 0.08:  # short captions name only some of what is there
         phrases = phrases[: max(1, len(phrases) // 2)]
     while sum(len(phrase.split()) + 1 for phrase in phrases) + 4 > MAX_WORDS:
         phrases.pop()
     text = " , ".join(phrases)
     if not text:
         return ground_words
-    if rng.random() < 0.9:
+    if rng.random() < 0.95:
         return f"{text} on {ground_words}" if rng.random() < 0.7 else f"{ground_words} , {text}"
     return text
 

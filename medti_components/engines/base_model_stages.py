@@ -71,29 +71,31 @@ class TrainingStage(ABC):
 
 
 class AutoencoderStage(TrainingStage):
-    """Reconstructs crops; ``network`` is an ``AutoencoderKL``, ``loss_function`` an ``AutoencoderLoss``.
+    """Reconstructs; ``network`` is a ``GrowingAutoencoder``, ``loss_function`` an ``AutoencoderLoss``.
 
     Args:
-        crop_size: height and width of the crops in pixels.
+        way_past_steps: steps in which the outer levels learn alone, on crops of half the height and width.
     """
 
     name = "autoencoder"
 
-    def __init__(self, *args: Any, crop_size: int = 32, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, way_past_steps: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.crop_size = crop_size
+        self.way_past_steps = way_past_steps
 
     def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
         """Return the loss of one batch of crops, all cut at the same place."""
-        chosen = torch.randint(len(self.scenes), (self.batch_size,), generator=stream)
-        room = self.scenes.images.shape[-1] - self.crop_size
-        top, left = torch.randint(room + 1, (2,), generator=stream).tolist()
-        crops = self.scenes.images[chosen][:, :, top : top + self.crop_size, left : left + self.crop_size]
+        whole = engine.state.iteration > self.way_past_steps
+        size = self.scenes.images.shape[-1]
+        crop, count = (size, max(self.batch_size // 4, 1)) if whole else (size // 2, self.batch_size)
+        chosen = torch.randint(len(self.scenes), (count,), generator=stream)
+        top, left = torch.randint(size - crop + 1, (2,), generator=stream).tolist()
+        crops = self.scenes.images[chosen][:, :, top : top + crop, left : left + crop]
         images = to_unit_range(crops).to(engine.state.device)
         with self.autocast(images.device):
-            posterior = engine.network.encode(images).latent_dist
+            posterior = engine.network.encode(images, whole)
             noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
-            reconstruction = engine.network.decode(posterior.mean + posterior.std * noise).sample
+            reconstruction = engine.network.decode(posterior.mean + posterior.std * noise, whole)
         return engine.loss_function(reconstruction, images, posterior)
 
 
@@ -190,7 +192,9 @@ class DenoiserStage(TrainingStage):
             input_ids = torch.where(is_dropped[:, None], self.scenes.empty_ids, self.scenes.input_ids[chosen])
             with self.autocast(device):
                 condition = engine.network["text_encoder"](input_ids=input_ids.to(device)).last_hidden_state.float()
-        return engine.loss_function(engine.network["unet"](noisy, timesteps, condition).sample, target)
+        with self.autocast(device):
+            predicted = engine.network["unet"](noisy, timesteps, condition).sample
+        return engine.loss_function(predicted.float(), target)
 
     @torch.no_grad()
     def _encode_scenes(self, device: torch.device) -> None:

@@ -15,6 +15,7 @@ SMALL = {
     "num_scenes": 12,
     "image_size": 32,
     "autoencoder_steps": 2,
+    "autoencoder_way_past_steps": 1,
     "text_encoder_steps": 2,
     "denoiser_steps": 4,
     "joint_steps": 2,

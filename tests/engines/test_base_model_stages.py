@@ -6,7 +6,7 @@ from medti_components.engines.base_model_stages import average_weights
 from medti_components.losses.autoencoder_loss import AutoencoderLoss
 from medti_components.losses.contrastive_loss import ContrastiveLoss
 from medti_components.networks.base_model_export import standardise_latents
-from medti_components.networks.small_autoencoder import small_autoencoder
+from medti_components.networks.small_autoencoder import GrowingAutoencoder, small_autoencoder
 
 
 def _autoencoder():
@@ -44,6 +44,26 @@ def test_residual_branches_begin_at_zero_and_the_posterior_narrow():
     assert float(posterior.std.mean()) < 0.2
     weights = [p for name, p in autoencoder.named_parameters() if ".conv2." in name]
     assert weights and all(not weight.any() for weight in weights)
+
+
+def test_the_way_past_the_innermost_level_trains_the_outer_ones_alone():
+    autoencoder, images = _autoencoder(), torch.rand(2, 3, 16, 16) * 2 - 1
+    growing = GrowingAutoencoder(autoencoder, way_past_channels=2)
+    posterior = growing.encode(images, whole=False)
+    assert posterior.mean.shape == (2, 2, 16, 16)  # twice the whole autoencoder's 8 x 8
+    growing.decode(posterior.mean, whole=False).square().mean().backward()
+    learning = {name for name, parameter in autoencoder.named_parameters() if parameter.grad is not None}
+    assert {"encoder.conv_in.weight", "decoder.conv_out.weight"} <= learning
+    assert not any("mid_block" in name or "downsamplers" in name or "quant_conv" in name for name in learning)
+
+
+def test_the_whole_growing_autoencoder_is_the_autoencoder():
+    autoencoder, images = _autoencoder(), torch.rand(2, 3, 16, 16) * 2 - 1
+    growing = GrowingAutoencoder(autoencoder)
+    with torch.no_grad():
+        latents = growing.encode(images, whole=True).mean
+        assert torch.equal(latents, autoencoder.encode(images).latent_dist.mean)
+        assert torch.equal(growing.decode(latents, whole=True), autoencoder.decode(latents).sample)
 
 
 def test_contrast_of_uninformative_features_is_the_logarithm_of_the_batch():
