@@ -4,7 +4,7 @@
 import difflib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from medti_components.errors import ConfigError
 from medti_components.inferers.guidance import GuidedPrediction
+from medti_components.inferers.noise_level import NoiseLevel
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -88,9 +89,9 @@ class LatentSampler:
         self.num_inference_steps = num_inference_steps
         self.guidance_scale = float(guidance_scale)
 
-    def num_calls(self, model: "FrozenLatentDiffusion") -> int:
+    def num_calls(self, model: "FrozenLatentDiffusion", first_step: int = 0) -> int:
         """Return how often one batch calls the UNet; schedulers of second order do so about twice a step."""
-        return len(self._prepared_scheduler(model).timesteps)
+        return len(_timesteps_from(self._prepared_scheduler(model, first_step), first_step))
 
     @torch.no_grad()
     def __call__(
@@ -101,6 +102,9 @@ class LatentSampler:
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
         progress: "tqdm[Any] | None" = None,
+        first_step: int = 0,
+        start: Tensor | None = None,
+        revise: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Draw one latent a seed.
 
@@ -111,6 +115,9 @@ class LatentSampler:
             seeds: B seeds, one an image.
             weights: one a condition; 1 each by default.
             progress: bar to move on by one at each call of the UNet.
+            first_step: number of steps at the beginning of the schedule that are left out.
+            start: latents (1 or B, C, h, w) that get the noise of the first step; None begins with noise alone.
+            revise: changes the denoised latents x0 (B, C, h, w) that each prediction stands for.
 
         Returns:
             Latents (B, C, h, w), float32.
@@ -123,24 +130,49 @@ class LatentSampler:
         guided = GuidedPrediction(
             model, conditionals, weights, unconditional, self.guidance_scale, batch_size=len(seeds)
         )
-        scheduler = self._prepared_scheduler(model)
+        scheduler = self._prepared_scheduler(model, first_step)
+        timesteps = _timesteps_from(scheduler, first_step)
+        begin = first_step * scheduler.order
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        noise = [torch.randn(model.latent_shape, generator=generator) for generator in generators]
-        latents = torch.stack(noise).to(model.device) * scheduler.init_noise_sigma
-        randomness = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        for timestep in scheduler.timesteps:
+        noise = torch.stack([torch.randn(model.latent_shape, generator=generator) for generator in generators])
+        latents = noise.to(model.device) * scheduler.init_noise_sigma
+        if start is not None:
+            level = NoiseLevel.of_scheduler(scheduler, begin, timesteps[0])
+            latents = level.noised(start.to(model.device), noise.to(model.device))
+        taken = inspect.signature(scheduler.step).parameters
+        settings: dict[str, Any] = {"generator": generators} if "generator" in taken else {}
+        for index, timestep in enumerate(timesteps, begin):
             prediction = guided(scheduler.scale_model_input(latents, timestep), timestep)
-            latents = scheduler.step(prediction, timestep, latents, return_dict=False, **randomness)[0]
+            if revise is not None:
+                level = NoiseLevel.of_scheduler(scheduler, index, timestep)
+                prediction = level.revised(prediction, latents, model.prediction_type, revise)
+            if "order" in taken:  # LMS would count the steps left out among those it has seen
+                settings["order"] = min(taken["order"].default, index - begin + 1)
+            latents = scheduler.step(prediction, timestep, latents, return_dict=False, **settings)[0]
             if progress is not None:
                 progress.update()
         return latents
 
-    def _prepared_scheduler(self, model: "FrozenLatentDiffusion") -> Any:
+    def _prepared_scheduler(self, model: "FrozenLatentDiffusion", first_step: int = 0) -> Any:
         if self.num_inference_steps > len(model.alphas_cumprod):
             raise ConfigError(
                 f"num_inference_steps must be at most {len(model.alphas_cumprod)}, the number of timesteps of "
                 f"'{model.name}', got {self.num_inference_steps}"
             )
         scheduler = scheduler_for(self.scheduler, model.scheduler_config)
+        if first_step and "skip_prk_steps" in scheduler.config:
+            scheduler.register_to_config(skip_prk_steps=True)  # PNDM's Runge-Kutta beginning is of the first steps
         scheduler.set_timesteps(self.num_inference_steps, device=model.device)
+        if first_step and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first_step * scheduler.order)
         return scheduler
+
+
+def _timesteps_from(scheduler: Any, first_step: int) -> Tensor:
+    """Return the timesteps at which the model is called when the first ones are left out."""
+    if not first_step:
+        return scheduler.timesteps
+    if hasattr(scheduler, "plms_timesteps"):  # PNDM goes to its second timestep twice
+        distinct = torch.unique(scheduler.timesteps).flip(0)[first_step:]
+        return torch.cat([distinct[:2], distinct[1:]])
+    return scheduler.timesteps[first_step * scheduler.order :]
