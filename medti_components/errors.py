@@ -22,6 +22,27 @@ class EmbeddingError(MedtiError):
     """An embedding file or concept token does not fit."""
 
 
+class PromptError(MedtiError):
+    """A prompt can't be read or encoded; the message shows it with a caret under the fault.
+
+    Args:
+        message: what is wrong and what to do.
+        prompt: the whole prompt.
+        position: offset of the fault in it.
+
+    >>> print(PromptError("a part must have a text", "<a> AND ", 8))
+    a part must have a text
+      <a> AND
+              ^
+    """
+
+    def __init__(self, message: str, prompt: str, position: int) -> None:
+        self.message = message
+        self.position = position
+        shown = prompt.replace("\n", " ").replace("\t", " ").rstrip()
+        super().__init__(f"{message}\n  {shown}\n  {' ' * position}^" if prompt else message)
+
+
 class OutputError(MedtiError):
     """Results can't be written."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line on stderr for what a user can put right, however deep a framework has wrapped it."""
+"""One line on stderr for what a user can put right, however deep a framework has wrapped it; prompts get a caret."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ from types import TracebackType
 
 import torch
 
-from medti_components.errors import MedtiError
+from medti_components.errors import MedtiError, PromptError
 
 # A data loader's worker hands its exception over as text: the traceback in the worker, with ours in it.
 _WORKER_ERROR = re.compile(
@@ -52,6 +52,8 @@ def error_line(error: BaseException) -> str | None:
     True
     """
     typed = find_typed_error(error)
+    if isinstance(typed, PromptError):
+        return f"error: {typed}"
     if typed is not None:
         return f"error: {_one_line(str(typed))}"
     for link in _chain(error):

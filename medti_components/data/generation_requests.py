@@ -1,17 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a generating run is asked for: one prompt and one seed an image."""
 
+import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 from medti_components.errors import ConfigError
+from medti_components.inferers.prompt_composition import parse_prompt
 
 LONGEST_NAME = 80
 MAX_SEED = 2**63 - 1
+CSV_COLUMNS = ("prompt", "seed", "count")
+
+
+@dataclass(frozen=True)
+class PromptRequest:
+    """Images of one prompt, of the seeds ``seed`` to ``seed + count``."""
+
+    prompt: str
+    seed: int
+    count: int
 
 
 class GenerationRequests(Dataset[dict[str, Any]]):
@@ -24,16 +37,21 @@ class GenerationRequests(Dataset[dict[str, Any]]):
         tokens: the learned words; each alone is a prompt where none is given.
         num_images: images a prompt.
         seed: of the first image of each prompt; the next ones count on.
-        prompt: words and concept tokens; "" generates unconditionally.
-        prompt_file: text file (UTF-8) with one prompt a line, blank lines left out.
+        prompt: one prompt, as text or as an object of texts and weights (see :func:`parse_prompt`), or a list of them;
+            "" generates unconditionally.
+        prompt_file: UTF-8 text with one prompt a line, blank lines left out; or, where it ends in ``.csv``, a table
+            with a column ``prompt`` and where wanted ``seed`` and ``count``, which stand in for seed and num_images.
 
     Raises:
         ConfigError: both ``prompt`` and ``prompt_file`` are given, the file can't be read or holds no prompt, or a
             number is out of range.
+        PromptError: a prompt can't be read.
 
     >>> requests = GenerationRequests(["<a>", "<b>"], num_images=2, seed=7)
     >>> [item["name"] for item in requests]
     ['a_7', 'a_8', 'b_7', 'b_8']
+    >>> GenerationRequests([], 1, 0, prompt=[{"<a>": 0.5, "<b>": 0.5}, "<b>"]).prompts
+    ['<a> :0.5 AND <b> :0.5', '<b>']
     """
 
     def __init__(
@@ -41,19 +59,24 @@ class GenerationRequests(Dataset[dict[str, Any]]):
         tokens: Iterable[str],
         num_images: int,
         seed: int,
-        prompt: str | None = None,
+        prompt: str | Mapping[str, float] | list[str | Mapping[str, float]] | None = None,
         prompt_file: str | Path | None = None,
     ) -> None:
-        if isinstance(num_images, bool) or not isinstance(num_images, int) or num_images < 1:
-            raise ConfigError(f"num_images must be a whole number of at least 1, got {num_images}")
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED - num_images:
-            raise ConfigError(f"seed must be a whole number of at least 0 and below 2**63, got {seed}")
-        self.prompts = prompts_of(tokens, prompt, prompt_file)
+        _check_number("num_images", num_images, 1, MAX_SEED)
+        _check_number("seed", seed, 0, MAX_SEED - num_images)
+        if prompt is not None and prompt_file is not None:
+            raise ConfigError("prompt and prompt_file must not both be given: leave one out")
+        if prompt_file is not None:
+            requests = _read_requests(Path(prompt_file), num_images, seed)
+        else:
+            prompts = list(tokens) if prompt is None else _prompts(prompt)
+            requests = [PromptRequest(text, seed, num_images) for text in prompts]
+        self.prompts = [request.prompt for request in requests]
         names = distinct_names(self.prompts)
         self._items = [
-            {"prompt": text, "prompt_index": number, "seed": seed + index, "name": f"{name}_{seed + index}"}
-            for number, (text, name) in enumerate(zip(self.prompts, names, strict=True))
-            for index in range(num_images)
+            {"prompt": request.prompt, "prompt_index": number, "seed": seed, "name": f"{name}_{seed}"}
+            for number, (request, name) in enumerate(zip(requests, names, strict=True))
+            for seed in range(request.seed, request.seed + request.count)
         ]
 
     def __len__(self) -> int:
@@ -63,45 +86,87 @@ class GenerationRequests(Dataset[dict[str, Any]]):
         return self._items[index]
 
 
-def request_batches(dataset: GenerationRequests, batch_size: int) -> "DataLoader[dict[str, Any]]":
-    """Return the requests in batches, in order; a batch may reach from one prompt into the next.
+def request_batches(dataset: Dataset[dict[str, Any]], batch_size: int) -> "DataLoader[dict[str, Any]]":
+    """Return the requests in batches, in order; a batch may reach from one prompt into the next of as many parts.
+
+    Args:
+        dataset: items with a ``prompt``.
+        batch_size: images a batch, at most.
 
     Raises:
         ConfigError: ``batch_size`` is no positive whole number.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"batch_size must be a whole number of at least 1, got {batch_size}")
-    return DataLoader(dataset, batch_size=batch_size)
+    _check_number("batch_size", batch_size, 1, MAX_SEED)
+    batches: list[list[int]] = []
+    num_parts = -1
+    for index in range(len(dataset)):  # type: ignore[arg-type]
+        before = num_parts
+        num_parts = sum(weight != 0 for weight in parse_prompt(dataset[index]["prompt"]).weights)
+        if num_parts == before and len(batches[-1]) < batch_size:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return DataLoader(dataset, batch_sampler=batches)
 
 
-def prompts_of(tokens: Iterable[str], prompt: str | None, prompt_file: str | Path | None) -> list[str]:
-    """Return the prompt given, the prompts of the file, or one prompt a learned word.
-
-    Raises:
-        ConfigError: see :class:`GenerationRequests`.
-    """
-    if prompt is not None and prompt_file is not None:
-        raise ConfigError("prompt and prompt_file must not both be given: leave one out")
-    if prompt_file is not None:
-        return _read_prompts(Path(prompt_file))
-    if prompt is None:
-        return list(tokens)
-    if not isinstance(prompt, str):
-        raise ConfigError(f"prompt must be text, got {prompt!r}: write it into a file and give --prompt_file")
-    return [prompt]
+def _check_number(key: str, value: Any, lowest: int, highest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        below = " and below 2**63" if key == "seed" else ""
+        raise ConfigError(f"{key} must be a whole number of at least {lowest}{below}, got {value}")
 
 
-def _read_prompts(path: Path) -> list[str]:
+def _prompts(prompt: Any) -> list[str]:
+    prompts = prompt if isinstance(prompt, list) else [prompt]
+    if not prompts:
+        raise ConfigError("prompt must hold at least one prompt, got an empty list")
+    texts = []
+    for each in prompts:
+        if not isinstance(each, (str, Mapping)):
+            raise ConfigError(f"prompt must be text, got {each!r}: write it into a file and give --prompt_file")
+        read = parse_prompt(each)
+        texts.append(each if isinstance(each, str) else str(read))
+    return texts
+
+
+def _read_requests(path: Path, num_images: int, seed: int) -> list[PromptRequest]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"prompt_file '{path}' can't be read ({error.strerror}): correct --prompt_file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"prompt_file '{path}' must be UTF-8 text: save it as such") from error
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
+    if path.suffix.lower() == ".csv":
+        requests = _table_requests(path, text, num_images, seed)
+    else:
+        requests = [PromptRequest(line.strip(), seed, num_images) for line in text.splitlines() if line.strip()]
+    if not requests:
         raise ConfigError(f"prompt_file '{path}' must hold at least one prompt, one a line, got none")
-    return prompts
+    for request in requests:
+        parse_prompt(request.prompt)
+    return requests
+
+
+def _table_requests(path: Path, text: str, num_images: int, seed: int) -> list[PromptRequest]:
+    table = csv.DictReader(text.splitlines())
+    columns = list(table.fieldnames or [])
+    if "prompt" not in columns or not set(columns) <= set(CSV_COLUMNS):
+        raise ConfigError(
+            f"prompt_file '{path}' must have the columns prompt and where wanted seed and count, got "
+            f"{', '.join(columns) or 'none'}: correct its first line"
+        )
+    requests = []
+    for row in table:
+        numbers = {"seed": seed, "count": num_images}
+        for column, lowest in (("seed", 0), ("count", 1)):
+            written = (row.get(column) or "").strip()
+            if written and not (written.isdecimal() and lowest <= int(written) <= MAX_SEED - num_images):
+                raise ConfigError(
+                    f"prompt_file '{path}' line {table.line_num}: {column} must be a whole number of at least "
+                    f"{lowest}, got '{written}'"
+                )
+            numbers[column] = int(written) if written else numbers[column]
+        requests.append(PromptRequest((row["prompt"] or "").strip(), **numbers))
+    return requests
 
 
 def distinct_names(prompts: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import medti_components
 from medti_components.errors import OutputError
 from medti_components.files import write_text_atomically
+from medti_components.inferers.prompt_composition import parse_prompt
 
 if TYPE_CHECKING:
     from medti_components.inferers.prompt_inferer import PromptInferer
@@ -37,16 +38,20 @@ def image_provenance(
     model: "FrozenLatentDiffusion", inferer: "PromptInferer", prompt: str, seed: int
 ) -> dict[str, Any]:
     """Return what made one image: prompt, seed, sampling settings, hashes of base model and learned words, versions."""
+    composed = parse_prompt(prompt)
     used = {token: embedding for token, embedding in inferer.embeddings.items() if token in prompt}
     return {
         "synthetic": True,
         "prompt": prompt,
-        "weights": [1.0],
+        "texts": [part.text for part in composed.parts],
+        "weights": list(composed.weights),
+        "absolute_weights": inferer.sampler.absolute_weights,
         "negative_prompt": inferer.negative_prompt,
         "seed": seed,
         "num_inference_steps": inferer.sampler.num_inference_steps,
         "scheduler": inferer.sampler.scheduler,
         "guidance_scale": inferer.sampler.guidance_scale,
+        "guidance_interval": inferer.sampler.guidance_interval,
         "base_model": model.name,
         "base_model_sha256": model.fingerprint,
         "embedding_sha256": {token: embedding.sha256 for token, embedding in used.items()},

@@ -20,11 +20,13 @@ INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 
 class ContactSheetSaver:
-    """Writes ``contact_sheet.png`` when a run ends: a heading and a row of images a prompt.
+    """Writes ``contact_sheet.png`` when a run ends: a heading and a row of images a prompt (or other ``row_key``).
 
     Args:
         output_dir: the run's folder.
-        num_columns: images of each prompt on the sheet, the first ones.
+        num_columns: images of each row on the sheet, the first ones.
+        row_key: entry of the requests whose images share a row.
+        column_key: entry of the requests that stands above each image.
         sequences: names of the three channels; each then has a row of its own, in grey. None shows the image in colour.
         caption: a line above all.
     """
@@ -33,14 +35,19 @@ class ContactSheetSaver:
         self,
         output_dir: str | Path,
         num_columns: int = 8,
+        row_key: str = "prompt",
+        column_key: str = "seed",
         sequences: Sequence[str] | None = None,
         caption: str = "Synthetic images",
     ) -> None:
         self.path = Path(output_dir) / "contact_sheet.png"
         self.num_columns = num_columns
+        self.row_key = row_key
+        self.column_key = column_key
         self.sequences = None if sequences is None or len(sequences) != 3 else list(sequences)
         self.caption = caption
-        self._rows: dict[str, list[tuple[int, np.ndarray]]] = {}
+        self._rows: dict[str, list[tuple[str, np.ndarray]]] = {}
+        self._prompts: dict[str, None] = {}
 
     def attach(self, engine: Engine) -> None:
         """Collect after each batch, write at the end."""
@@ -48,12 +55,15 @@ class ContactSheetSaver:
         engine.add_event_handler(Events.COMPLETED, self.save)
 
     def collect(self, engine: Any) -> None:
-        """Keep the first images of each prompt."""
+        """Keep the first images of each row."""
         batch = engine.state.batch
-        for prompt, seed, image in zip(batch["prompt"], batch["seed"], engine.state.output["pred"], strict=True):
-            row = self._rows.setdefault(prompt, [])
+        self._prompts |= dict.fromkeys(batch["prompt"])
+        for row_value, column_value, image in zip(
+            batch[self.row_key], batch[self.column_key], engine.state.output["pred"], strict=True
+        ):
+            row = self._rows.setdefault(_heading(self.row_key, row_value), [])
             if len(row) < self.num_columns:
-                row.append((int(seed), to_pixels(image)))
+                row.append((_heading(self.column_key, column_value), to_pixels(image)))
 
     def save(self, engine: Any = None) -> None:
         """Draw and write the sheet."""
@@ -62,7 +72,7 @@ class ContactSheetSaver:
             return
         sheet = self.drawn()
         with write_atomically(self.path) as path:
-            sheet.save(path, pnginfo=png_text({"synthetic": "true", "prompts": "\n".join(self._rows)}))
+            sheet.save(path, pnginfo=png_text({"synthetic": "true", "prompts": "\n".join(self._prompts)}))
 
     def drawn(self) -> Image.Image:
         """Return the sheet as a picture."""
@@ -78,11 +88,11 @@ class ContactSheetSaver:
         small = ImageFont.load_default(FONT_SIZE - 3)
         draw.text((MARGIN, MARGIN), _fitted(draw, self.caption, font, width - 2 * MARGIN), INK, font)
         top = LINE + 2 * MARGIN
-        for prompt, row in self._rows.items():
-            draw.text((MARGIN, top), _fitted(draw, prompt or "(empty prompt)", font, width - 2 * MARGIN), INK, font)
-            for column, (seed, pixels) in enumerate(row):
+        for heading, row in self._rows.items():
+            draw.text((MARGIN, top), _fitted(draw, heading, font, width - 2 * MARGIN), INK, font)
+            for column, (label, pixels) in enumerate(row):
                 x = left + column * (tile + MARGIN)
-                draw.text((x, top + LINE), f"seed {seed}", INK, small)
+                draw.text((x, top + LINE), label, INK, small)
                 for line, name in enumerate(names):
                     y = top + 2 * LINE + line * (tile + MARGIN)
                     picture = pixels if name is None else pixels[..., line]
@@ -91,6 +101,17 @@ class ContactSheetSaver:
                         draw.text((MARGIN, y + tile // 2 - FONT_SIZE), name, INK, font)
             top += row_height
         return sheet
+
+
+def _heading(key: str, value: Any) -> str:
+    """Say what a row or column is.
+
+    >>> _heading("prompt", ""), _heading("seed", 3), _heading("interpolation_weight", 0.25)
+    ('(empty prompt)', 'seed 3', 'weight 0.25')
+    """
+    if isinstance(value, str):
+        return value or "(empty prompt)"
+    return f"{key.rpartition('_')[2]} {float(value):.6g}" if key != "seed" else f"seed {int(value)}"
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:

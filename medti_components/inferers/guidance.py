@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from medti_components.networks.shared_condition_attention import ProjectedCondition
+
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 
 def compose_guidance(
-    unconditional: Tensor, conditionals: Sequence[Tensor], weights: Sequence[float], guidance_scale: float
+    unconditional: Tensor, conditionals: Sequence[Tensor], weights: Sequence[float | Tensor], guidance_scale: float
 ) -> Tensor:
     """Combine predictions: ``e = e_u + sum_i w_i * g * (e_i - e_u)``.
 
@@ -23,8 +25,8 @@ def compose_guidance(
     Args:
         unconditional: prediction e_u under the negative prompt, (B, C, h, w).
         conditionals: predictions e_i, each (B, C, h, w).
-        weights: w_i, one a condition.
-        guidance_scale: g.
+        weights: w_i, one a condition: a number, or (B,) numbers, one an image.
+        guidance_scale: g; 1 where the weights are absolute, W_i = w_i * g, as in the authors' code.
 
     Returns:
         The guided prediction (B, C, h, w).
@@ -38,26 +40,36 @@ def compose_guidance(
     """
     if len(weights) != len(conditionals):
         raise ValueError(f"weights must have shape ({len(conditionals)},), one per condition, got ({len(weights)},)")
-    total = guidance_scale * sum(weights)
-    guided = (1.0 - total) * unconditional if total != 1.0 else torch.zeros_like(unconditional)
-    for weight, conditional in zip(weights, conditionals, strict=True):
-        guided = guided + (weight * guidance_scale) * conditional
+    factors = [guidance_scale * _by_image(weight, unconditional) for weight in weights]
+    total = sum(factors)
+    is_cancelled = not isinstance(total, Tensor) and total == 1.0
+    guided = torch.zeros_like(unconditional) if is_cancelled else (1.0 - total) * unconditional
+    for factor, conditional in zip(factors, conditionals, strict=True):
+        guided = guided + factor * conditional
     return guided
+
+
+def _by_image(weight: float | Tensor, predictions: Tensor) -> float | Tensor:
+    if not isinstance(weight, Tensor):
+        return weight
+    return weight.to(predictions).reshape(-1, *(1,) * (predictions.ndim - 1))
 
 
 class GuidedPrediction:
     """The frozen model under fixed conditions: calls give the guided prediction, by one UNet call each.
 
-    Keys and values of the conditions are projected once, when the object is made. The unconditional prediction is left
-    out where it cancels (guidance times the sum of weights is 1), and so are conditions of weight 0.
+    Keys and values of the conditions are projected once, when the object is made, or before. The unconditional
+    prediction is left out where it cancels (guidance times the sum of weights is 1), and so are conditions of weight 0.
 
     Args:
         model: the frozen base model.
-        conditionals: text conditions, each (1 or B, positions, width).
-        weights: one a condition.
-        unconditional: condition of the negative prompt, (1, positions, width).
+        conditionals: text conditions, each (1 or B, positions, width), or the same projected.
+        weights: one a condition: a number, or (B,) numbers, one an image.
+        unconditional: condition of the negative prompt, (1, positions, width), or the same projected.
         guidance_scale: see :func:`compose_guidance`.
         batch_size: B, the number of latents in a call.
+        guidance_interval: lowest and highest noise level (sigma, noise over signal) at which guidance applies; it is 1
+            elsewhere (Kynkaanniemi et al., NeurIPS 2024, arXiv:2404.07724). None applies it everywhere.
 
     Raises:
         ValueError: there are not as many weights as conditionals.
@@ -66,26 +78,51 @@ class GuidedPrediction:
     def __init__(
         self,
         model: "FrozenLatentDiffusion",
-        conditionals: Sequence[Tensor],
-        weights: Sequence[float],
-        unconditional: Tensor,
+        conditionals: Sequence["Tensor | ProjectedCondition"],
+        weights: Sequence[float | Tensor],
+        unconditional: "Tensor | ProjectedCondition",
         guidance_scale: float,
         batch_size: int,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> None:
         self.model = model
         self.guidance_scale = guidance_scale
-        used = [(condition, weight) for condition, weight in zip(conditionals, weights, strict=True) if weight != 0]
+        self.guidance_interval = guidance_interval
+        pairs = zip(conditionals, weights, strict=True)
+        used = [(condition, weight) for condition, weight in pairs if isinstance(weight, Tensor) or weight != 0]
         self.weights = [weight for _, weight in used]
-        self.needs_unconditional = abs(guidance_scale * sum(self.weights) - 1.0) > 1e-9
-        conditions = [unconditional] * self.needs_unconditional + [condition for condition, _ in used]
-        self.num_predictions = len(conditions)
+        conditions = [
+            condition if isinstance(condition, ProjectedCondition) else model.project_condition(condition)
+            for condition in (unconditional, *(condition for condition, _ in used))
+        ]
         if any(len(condition) > 1 for condition in conditions):
-            conditions = [condition.expand(batch_size, -1, -1) for condition in conditions]
-        self.projected = model.project_condition(torch.cat(conditions))
+            conditions = [condition.expanded(batch_size) for condition in conditions]
+        scales = {guidance_scale} if guidance_interval is None else {guidance_scale, 1.0}
+        self.conditions = {
+            needs: ProjectedCondition.joined(conditions if needs else conditions[1:])
+            for needs in {self.needs_unconditional(scale) for scale in scales}
+        }
 
     def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
         """Return the guided prediction (B, C, h, w) for latents (B, C, h, w) that share one timestep."""
-        repeated = latents.repeat(self.num_predictions, 1, 1, 1)
-        predictions = list(self.model.predict(repeated, timestep, self.projected).chunk(self.num_predictions))
-        unconditional = predictions.pop(0) if self.needs_unconditional else torch.zeros_like(latents)
-        return compose_guidance(unconditional, predictions, self.weights, self.guidance_scale)
+        scale = self.scale_at(timestep)
+        needs_unconditional = self.needs_unconditional(scale)
+        count = len(self.weights) + needs_unconditional
+        repeated = latents.repeat(count, 1, 1, 1)
+        predictions = list(self.model.predict(repeated, timestep, self.conditions[needs_unconditional]).chunk(count))
+        unconditional = predictions.pop(0) if needs_unconditional else torch.zeros_like(latents)
+        return compose_guidance(unconditional, predictions, self.weights, scale)
+
+    def scale_at(self, timestep: Tensor) -> float:
+        """Return the guidance scale at a timestep."""
+        if self.guidance_interval is None:
+            return self.guidance_scale
+        alphas = self.model.alphas_cumprod
+        alpha = float(alphas[round(float(timestep))])
+        lowest, highest = self.guidance_interval
+        return self.guidance_scale if lowest <= ((1 - alpha) / alpha) ** 0.5 <= highest else 1.0
+
+    def needs_unconditional(self, scale: float) -> bool:
+        """Tell whether the unconditional prediction counts at a guidance scale."""
+        total = scale * sum(self.weights)
+        return bool((abs(torch.as_tensor(total) - 1.0) > 1e-6).any())

@@ -5,7 +5,7 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import diffusers
 import torch
@@ -16,9 +16,12 @@ from tqdm import tqdm
 from medti_components.errors import ConfigError
 from medti_components.inferers.guidance import GuidedPrediction
 from medti_components.inferers.noise_level import NoiseLevel
+from medti_components.networks.shared_condition_attention import ProjectedCondition
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+
+Condition: TypeAlias = Tensor | ProjectedCondition
 
 DEFAULT_SCHEDULER = "EulerAncestralDiscreteScheduler"
 # the first draws its noise for a whole batch at once, the second is for models of another kind
@@ -55,6 +58,16 @@ def scheduler_for(name: str, model_config: Mapping[str, Any]) -> Any:
     return scheduler_class(**settings, **{key: value for key, value in fixed.items() if key in taken})
 
 
+def _checked_interval(interval: Sequence[float]) -> tuple[float, float]:
+    values = list(interval) if isinstance(interval, Sequence) and not isinstance(interval, str) else []
+    are_numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    if len(values) != 2 or not are_numbers or not 0 <= values[0] < values[1]:
+        raise ConfigError(
+            f"guidance_interval must be two noise levels, the lower one of at least 0 first, or null, got {interval!r}"
+        )
+    return float(values[0]), float(values[1])
+
+
 class LatentSampler:
     """Draws latents under text conditions.
 
@@ -65,6 +78,8 @@ class LatentSampler:
         scheduler: class name of one of diffusers' schedulers.
         num_inference_steps: number of steps, at most the number of timesteps the model was trained with.
         guidance_scale: classifier-free guidance; 1 needs no unconditional prediction.
+        absolute_weights: take weights of composed conditions as they are, without multiplying them by guidance_scale.
+        guidance_interval: lowest and highest noise level at which guidance applies, see ``GuidedPrediction``.
 
     Raises:
         ConfigError: a setting does not fit.
@@ -76,7 +91,12 @@ class LatentSampler:
     """
 
     def __init__(
-        self, scheduler: str = DEFAULT_SCHEDULER, num_inference_steps: int = 100, guidance_scale: float = 2.0
+        self,
+        scheduler: str = DEFAULT_SCHEDULER,
+        num_inference_steps: int = 100,
+        guidance_scale: float = 2.0,
+        absolute_weights: bool = False,
+        guidance_interval: Sequence[float] | None = None,
     ) -> None:
         scheduler_for(scheduler, {})
         if isinstance(num_inference_steps, bool) or not isinstance(num_inference_steps, int) or num_inference_steps < 1:
@@ -88,6 +108,10 @@ class LatentSampler:
         self.scheduler = scheduler
         self.num_inference_steps = num_inference_steps
         self.guidance_scale = float(guidance_scale)
+        self.absolute_weights = absolute_weights
+        self.guidance_interval = None if guidance_interval is None else _checked_interval(guidance_interval)
+        if absolute_weights and guidance_interval is not None:
+            raise ConfigError("guidance_interval must be null with absolute_weights: outside it they have no meaning")
 
     def num_calls(self, model: "FrozenLatentDiffusion", first_step: int = 0) -> int:
         """Return how often one batch calls the UNet; schedulers of second order do so about twice a step."""
@@ -97,10 +121,10 @@ class LatentSampler:
     def __call__(
         self,
         model: "FrozenLatentDiffusion",
-        condition: Tensor | Sequence[Tensor],
-        unconditional: Tensor,
+        condition: Condition | Sequence[Condition],
+        unconditional: Condition,
         seeds: Sequence[int],
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float | Tensor] | None = None,
         progress: "tqdm[Any] | None" = None,
         first_step: int = 0,
         start: Tensor | None = None,
@@ -110,10 +134,10 @@ class LatentSampler:
 
         Args:
             model: the frozen base model.
-            condition: (1 or B, positions, width), or several such to be composed.
+            condition: (1 or B, positions, width), plain or projected, or several such to be composed.
             unconditional: condition of the negative prompt, (1, positions, width).
             seeds: B seeds, one an image.
-            weights: one a condition; 1 each by default.
+            weights: one a condition, or (B,) for each; 1 by default.
             progress: bar to move on by one at each call of the UNet.
             first_step: number of steps at the beginning of the schedule that are left out.
             start: latents (1 or B, C, h, w) that get the noise of the first step; None begins with noise alone.
@@ -125,10 +149,16 @@ class LatentSampler:
         Raises:
             ConfigError: there are more steps than the model has timesteps.
         """
-        conditionals = [condition] if isinstance(condition, Tensor) else list(condition)
+        conditionals = list(condition) if isinstance(condition, Sequence) else [condition]
         weights = [1.0] * len(conditionals) if weights is None else weights
         guided = GuidedPrediction(
-            model, conditionals, weights, unconditional, self.guidance_scale, batch_size=len(seeds)
+            model,
+            conditionals,
+            weights,
+            unconditional,
+            1.0 if self.absolute_weights else self.guidance_scale,
+            batch_size=len(seeds),
+            guidance_interval=self.guidance_interval,
         )
         scheduler = self._prepared_scheduler(model, first_step)
         timesteps = _timesteps_from(scheduler, first_step)

@@ -9,8 +9,11 @@ from monai.inferers import Inferer
 from torch import Tensor
 from tqdm import tqdm
 
+from medti_components.errors import PromptError
 from medti_components.inferers.latent_sampler import LatentSampler
+from medti_components.inferers.prompt_composition import ComposedPrompt, PromptPart, parse_prompt
 from medti_components.networks.embedding_file import EmbeddingFile
+from medti_components.networks.shared_condition_attention import ProjectedCondition
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -30,10 +33,13 @@ def prepare_requests(
 class PromptInferer(Inferer):
     """Generates a batch of images, whose prompts may differ, with one call of the UNet a step.
 
+    A prompt may be composed of weighted parts, see :func:`parse_prompt`; each text is encoded, and its keys and values
+    are projected, once a run.
+
     Args:
         sampler: draws the latents.
         embeddings: the learned words by token.
-        negative_prompt: what guidance leads away from; empty as a rule.
+        negative_prompt: what guidance leads away from, not composed; empty as a rule.
         num_batches: how many batches the run has, for the progress bar.
         show_progress: show a bar over all steps of all batches, with the time left, on stderr.
     """
@@ -52,7 +58,7 @@ class PromptInferer(Inferer):
         self.negative_prompt = negative_prompt
         self.num_batches = num_batches
         self.show_progress = show_progress
-        self._conditions: dict[str, Tensor] = {}
+        self._conditions: dict[str, ProjectedCondition] = {}
         self._progress: tqdm[Any] | None = None
 
     @torch.no_grad()
@@ -64,25 +70,22 @@ class PromptInferer(Inferer):
         Args:
             inputs: seeds (B,).
             network: the base model.
-            prompts: B prompts.
+            prompts: B prompts, of as many parts whose weight is not 0.
 
         Returns:
             Images (B, 3, H, W), float32 in [-1, 1].
 
         Raises:
-            EmbeddingError: a prompt names an unknown concept or is too long.
+            PromptError: a prompt can't be read, names an unknown concept or is too long.
         """
-        unconditional = self._condition(network, self.negative_prompt)
-        first, *others = prompts
-        if all(prompt == first for prompt in others):
-            condition = self._condition(network, first)
-        else:
-            condition = torch.cat([self._condition(network, prompt) for prompt in prompts])
+        conditions, weights = self.composed(network, prompts)
+        negative = parse_prompt(self.negative_prompt)
+        unconditional = self._condition(network, negative, negative.parts[0])
         if self._progress is None:
             total = self.num_batches * self.sampler.num_calls(network)
             self._progress = tqdm(total=total, desc="generating", unit="step", disable=not self.show_progress)
         progress = self._progress
-        latents = self.sampler(network, condition, unconditional, inputs.tolist(), progress=progress)
+        latents = self.sampler(network, conditions, unconditional, inputs.tolist(), weights, progress=progress)
         images = network.decode(latents)
         if progress.total is not None and progress.n >= progress.total:
             progress.close()
@@ -93,14 +96,42 @@ class PromptInferer(Inferer):
         """Encode all prompts of a run before the first image is begun, so that a fault in the last shows at once.
 
         Raises:
-            EmbeddingError: a prompt names an unknown concept or is too long.
+            PromptError: a prompt can't be read, names an unknown concept or is too long.
         """
-        for prompt in (self.negative_prompt, *prompts):
-            self._condition(network, prompt)
+        negative = parse_prompt(self.negative_prompt)
+        if len(negative.parts) > 1 or negative.weights != (1.0,):
+            raise negative.fault(
+                "negative_prompt must be one text without a weight: compose in prompt", negative.parts[-1]
+            )
+        for prompt in (negative, *map(parse_prompt, prompts)):
+            for part in prompt.parts:
+                self._condition(network, prompt, part)
+
+    def composed(
+        self, network: "FrozenLatentDiffusion", prompts: Sequence[str]
+    ) -> tuple[list[ProjectedCondition], list[float | Tensor]]:
+        """Return the conditions and weights of a batch of prompts, one a part, as the sampler takes them."""
+        read = [parse_prompt(prompt) for prompt in prompts]
+        used = [[part for part in prompt.parts if part.weight != 0] for prompt in read]
+        if all(prompt == prompts[0] for prompt in prompts):
+            return [self._condition(network, read[0], part) for part in used[0]], [part.weight for part in used[0]]
+        conditions: list[ProjectedCondition] = []
+        weights: list[float | Tensor] = []
+        for parts in zip(*used, strict=True):  # the first parts of all images, the second ones, ...
+            each = [self._condition(network, prompt, part) for prompt, part in zip(read, parts, strict=True)]
+            conditions.append(ProjectedCondition.joined(each))
+            weights.append(torch.tensor([part.weight for part in parts]))
+        return conditions, weights
 
     @torch.no_grad()
-    def _condition(self, network: "FrozenLatentDiffusion", prompt: str) -> Tensor:
-        if prompt not in self._conditions:
+    def _condition(
+        self, network: "FrozenLatentDiffusion", prompt: ComposedPrompt, part: PromptPart
+    ) -> ProjectedCondition:
+        if part.text not in self._conditions:
             rows = {token: embedding.rows.to(network.device) for token, embedding in self.embeddings.items()}
-            self._conditions[prompt] = network.condition_from_prompt(prompt, rows)
-        return self._conditions[prompt]
+            try:
+                condition = network.condition_from_prompt(part.text, rows)
+            except PromptError as error:
+                raise prompt.fault(error.message, part, error.position) from error
+            self._conditions[part.text] = network.project_condition(condition)
+        return self._conditions[part.text]

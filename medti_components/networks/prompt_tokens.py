@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from medti_components.errors import EmbeddingError
+from medti_components.errors import PromptError
 
 BRACKETED = re.compile(r"<[^<>\s]+>")
 
@@ -33,23 +33,28 @@ def token_embeddings(
         num_positions: how many positions the text encoder takes, start and end included.
 
     Raises:
-        EmbeddingError: a ``<...>`` in the prompt is no known concept, or the prompt is longer than the encoder takes.
+        PromptError: a ``<...>`` in the prompt is no known concept, or the prompt is longer than the encoder takes.
     """
     parts = [_lookup([tokenizer.bos_token_id], table)]
-    for text, token in _segments(prompt, tokenizer):
-        words = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-        if words:
-            parts.append(_lookup(words, table))
-        if token is not None:
-            if token not in embeddings:
+    first_too_many = None
+    for start, text in _segments(prompt, tokenizer):
+        if BRACKETED.fullmatch(text) and text not in tokenizer.all_special_tokens:
+            if text not in embeddings:
                 known = ", ".join(sorted(embeddings)) or "none"
-                raise EmbeddingError(f"unknown concept '{token}' in prompt '{prompt}': known are {known}")
-            parts.append(embeddings[token].to(table.weight))
+                raise PromptError(f"unknown concept '{text}': known are {known}", prompt, start)
+            parts.append(embeddings[text].to(table.weight))
+        elif words := tokenizer(text, add_special_tokens=False)["input_ids"]:
+            parts.append(_lookup(words, table))
+        if first_too_many is None and sum(len(part) for part in parts) >= num_positions:
+            first_too_many = start
     parts.append(_lookup([tokenizer.eos_token_id], table))
     length = sum(len(part) for part in parts)
-    if length > num_positions:
-        raise EmbeddingError(
-            f"prompt '{prompt}' takes {length - 2} positions, the text encoder has {num_positions - 2}: shorten it"
+    if first_too_many is not None:
+        raise PromptError(
+            f"a text takes {length - 2} positions, the text encoder has {num_positions - 2}: shorten it, or join "
+            "concepts by AND, which encodes each on its own",
+            prompt,
+            first_too_many,
         )
     if length < num_positions:
         parts.append(_lookup([tokenizer.pad_token_id], table).expand(num_positions - length, -1))
@@ -60,13 +65,13 @@ def _lookup(ids: list[int], table: nn.Embedding) -> Tensor:
     return table.weight[torch.tensor(ids, device=table.weight.device)]
 
 
-def _segments(prompt: str, tokenizer: CLIPTokenizer) -> list[tuple[str, str | None]]:
-    """Split into (words, concept token after them) pairs; the tokenizer's own special tokens count as words."""
-    segments: list[tuple[str, str | None]] = []
+def _segments(prompt: str, tokenizer: CLIPTokenizer) -> list[tuple[int, str]]:
+    """Split into words and concept tokens, each with its offset; the tokenizer's own special tokens are words."""
+    segments: list[tuple[int, str]] = []
     start = 0
     for match in BRACKETED.finditer(prompt):
         if match.group() in tokenizer.all_special_tokens:
             continue
-        segments.append((prompt[start : match.start()], match.group()))
+        segments += [(start, prompt[start : match.start()]), (match.start(), match.group())]
         start = match.end()
-    return [*segments, (prompt[start:], None)]
+    return [(start, text) for start, text in [*segments, (start, prompt[start:])] if text]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention of the denoiser in which samples that share a text condition share its keys and values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,33 @@ class ProjectedCondition:
 
     condition: Tensor
     keys_and_values: Mapping[str, tuple[Tensor, Tensor]]
+
+    def __len__(self) -> int:
+        return len(self.condition)
+
+    def expanded(self, count: int) -> "ProjectedCondition":
+        """Return K = ``count`` conditions, of as many or of one alone."""
+        return ProjectedCondition(
+            self.condition.expand(count, -1, -1),
+            {
+                name: (key.expand(count, -1, -1, -1), value.expand(count, -1, -1, -1))
+                for name, (key, value) in self.keys_and_values.items()
+            },
+        )
+
+    @staticmethod
+    def joined(conditions: "Sequence[ProjectedCondition]") -> "ProjectedCondition":
+        """Lay conditions behind one another."""
+        if len(conditions) == 1:
+            return conditions[0]
+        keys_and_values = {
+            name: (
+                torch.cat([each.keys_and_values[name][0] for each in conditions]),
+                torch.cat([each.keys_and_values[name][1] for each in conditions]),
+            )
+            for name in conditions[0].keys_and_values
+        }
+        return ProjectedCondition(torch.cat([each.condition for each in conditions]), keys_and_values)
 
 
 class SharedConditionAttention(nn.Module):

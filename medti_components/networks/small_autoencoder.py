@@ -51,13 +51,11 @@ class GrowingAutoencoder(nn.Module):
         self.autoencoder = autoencoder
         settings: Any = autoencoder.config
         outer, inner = settings.block_out_channels[-2:]
-        self.to_latent = nn.Sequential(
-            nn.GroupNorm(settings.norm_num_groups, outer),
-            nn.SiLU(),
-            nn.Conv2d(outer, 2 * way_past_channels, 3, padding=1),
-        )
+        to_posterior = nn.Conv2d(outer, 2 * way_past_channels, 3, padding=1)
+        bias: Any = to_posterior.bias
+        nn.init.constant_(bias[way_past_channels:], INITIAL_LOG_VARIANCE)
+        self.to_latent = nn.Sequential(nn.GroupNorm(settings.norm_num_groups, outer), nn.SiLU(), to_posterior)
         self.from_latent = nn.Conv2d(way_past_channels, inner, 3, padding=1)
-        nn.init.constant_(self.to_latent[-1].bias[way_past_channels:], INITIAL_LOG_VARIANCE)
 
     def encode(self, images: Tensor, whole: bool) -> DiagonalGaussianDistribution:
         """Return the posterior of ``images`` (B, 3, H, W) in [-1, 1], of the whole autoencoder or of the way past."""

@@ -62,7 +62,7 @@ def line_of(run_config: Callable[..., None]) -> Callable[..., str]:
         line = error_line(caught.value)
         if line is None:
             raise caught.value
-        assert "\n" not in line
+        assert "\n" not in line or line.endswith("^")  # a prompt is shown with a caret under the fault
         return line
 
     return line_of

@@ -2,7 +2,7 @@
 import pytest
 
 from medti_components.data.generation_requests import GenerationRequests, distinct_names, request_batches
-from medti_components.errors import ConfigError
+from medti_components.errors import ConfigError, PromptError
 
 
 def test_without_a_prompt_each_word_is_one():
@@ -44,6 +44,49 @@ def test_prompt_and_prompt_file_exclude_each_other(tmp_path):
 def test_prompt_that_the_command_line_turned_into_something_else_is_refused():
     with pytest.raises(ConfigError, match=r"prompt must be text, got \('effusion', 'frontal'\)"):
         GenerationRequests(["<a>"], 1, 0, prompt=("effusion", "frontal"))  # type: ignore[arg-type]
+
+
+def test_prompts_may_be_a_list_and_structured():
+    requests = GenerationRequests([], 1, 0, prompt=["<a> :0.5 AND <b>", {"<a>": 0.5, "<b>": -1}])
+    assert requests.prompts == ["<a> :0.5 AND <b>", "<a> :0.5 AND <b> :-1"]
+    assert [item["name"] for item in requests] == ["a_0_5_AND_b_0", "a_0_5_AND_b_1_0"]
+
+
+def test_a_table_gives_seeds_and_counts(tmp_path):
+    path = tmp_path / "prompts.csv"
+    path.write_text('prompt,seed,count\n"<a>, left",5,2\n<b>,,\n')
+    requests = GenerationRequests([], num_images=1, seed=9, prompt_file=path)
+    assert [(item["prompt"], item["seed"]) for item in requests] == [("<a>, left", 5), ("<a>, left", 6), ("<b>", 9)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("text\n<a>\n", "must have the columns prompt and where wanted seed and count, got text"),
+        ("prompt,seed\n<a>,-1\n", r"line 2: seed must be a whole number of at least 0, got '-1'"),
+        ("prompt,count\n<a>,0\n", r"line 2: count must be a whole number of at least 1, got '0'"),
+        ("prompt\n", "must hold at least one prompt"),
+    ],
+)
+def test_bad_tables_are_named(tmp_path, text, message):
+    path = tmp_path / "prompts.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        GenerationRequests([], 1, 0, prompt_file=path)
+
+
+def test_a_prompt_that_cannot_be_read_is_refused_at_once():
+    with pytest.raises(PromptError, match="a part must have a text"):
+        GenerationRequests([], 1, 0, prompt="<a> AND")
+
+
+def test_prompts_of_different_numbers_of_parts_are_batched_apart():
+    requests = GenerationRequests([], 2, 0, prompt=["<a>", "<a> AND <b>", "<b> :2 AND <a> :0"])
+    assert [batch["name"] for batch in request_batches(requests, batch_size=8)] == [
+        ["a_0", "a_1"],
+        ["a_AND_b_0", "a_AND_b_1"],
+        ["b_2_AND_a_0_0", "b_2_AND_a_0_1"],
+    ]
 
 
 def test_batches_reach_from_one_prompt_into_the_next():

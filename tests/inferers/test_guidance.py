@@ -109,3 +109,34 @@ def test_one_unet_call_with_no_rows_that_cancel(model, monkeypatch, weights, sca
     with torch.no_grad():
         guided(drawn(2, 4, 4, 4), torch.tensor(5))
     assert counted == [rows]
+
+
+def test_weights_may_differ_from_image_to_image():
+    unconditional, first, second = predictions(3)
+    weights = [torch.tensor([0.5, 1.0]), torch.tensor([-0.5, 0.25])]
+    together = compose_guidance(unconditional, [first, second], weights, 3.0)
+    for index in range(2):
+        alone = [part[index : index + 1] for part in (unconditional, first, second)]
+        expected = compose_guidance(alone[0], alone[1:], [float(weight[index]) for weight in weights], 3.0)
+        torch.testing.assert_close(together[index : index + 1], expected)
+
+
+def test_guidance_applies_within_its_interval_of_noise_levels_alone(model, monkeypatch):
+    alphas = model.alphas_cumprod
+    sigmas = ((1 - alphas) / alphas).sqrt()
+    interval = (float(sigmas[300]) - 1e-3, float(sigmas[600]) + 1e-3)
+    counted = count_rows(model, monkeypatch)
+    guided = GuidedPrediction(
+        model, [drawn(1, 77, 32)], [1.0], drawn(1, 77, 32, seed=1), 3.0, batch_size=2, guidance_interval=interval
+    )
+    with torch.no_grad():
+        for timestep in (299, 300, 600, 601):
+            guided(drawn(2, 4, 4, 4), torch.tensor(timestep))
+    assert counted == [2, 4, 4, 2]  # outside, guidance is 1 and the unconditional prediction cancels
+
+
+def test_conditions_are_projected_when_the_object_is_made(model, monkeypatch):
+    guided = GuidedPrediction(model, [drawn(1, 77, 32)], [1.0], drawn(1, 77, 32, seed=1), 2.0, batch_size=1)
+    monkeypatch.setattr(type(model), "project_condition", None)
+    with torch.no_grad():
+        assert guided(drawn(1, 4, 4, 4), torch.tensor(5)).shape == (1, 4, 4, 4)

@@ -138,6 +138,9 @@ def test_unknown_scheduler_names_the_nearest():
         ({"guidance_scale": -1}, "guidance_scale must be at least 0, got -1"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be at least 0, got nan"),
         ({"guidance_scale": "two"}, "guidance_scale must be a number, got 'two'"),
+        ({"guidance_interval": [2, 1]}, r"guidance_interval must be two noise levels, .*, got \[2, 1\]"),
+        ({"guidance_interval": "ab"}, "guidance_interval must be two noise levels"),
+        ({"guidance_interval": [0, 1], "absolute_weights": True}, "guidance_interval must be null with absolute_w"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from medti_components.errors import EmbeddingError
+from medti_components.errors import PromptError
 from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.inferers.prompt_inferer import PromptInferer, prepare_requests
 from medti_components.networks.concept_embedding import ConceptEmbedding
@@ -59,8 +59,45 @@ def test_a_prompt_is_encoded_once_a_run(model, words, monkeypatch):
 
 
 def test_fault_in_the_last_prompt_shows_before_the_first_image(model, words):
-    with pytest.raises(EmbeddingError, match="unknown concept '<c>' in prompt '<c>': known are <a>, <b>"):
+    with pytest.raises(PromptError, match="unknown concept '<c>': known are <a>, <b>"):
         inferer_of(words).check(model, ["<a>", "<c>"])
+
+
+def test_a_fault_in_a_part_is_shown_under_the_whole_prompt(model, words):
+    with pytest.raises(PromptError) as caught:
+        inferer_of(words).check(model, ["<a> :0.5 AND large <c> :0.5"])
+    assert str(caught.value).split("\n")[1:] == ["  <a> :0.5 AND large <c> :0.5", " " * 21 + "^"]
+
+
+def test_a_negative_prompt_is_not_composed(model, words):
+    with pytest.raises(PromptError, match="negative_prompt must be one text without a weight"):
+        inferer_of(words, negative_prompt="<a> AND <b>").check(model, [])
+
+
+def test_a_composed_batch_gives_what_its_images_give_alone(model, words):
+    prompts = ["<a> :0.5 AND <b> :0.5", "<b> :0.25 AND NOT <a> :0.75"]
+    together = inferer_of(words)(torch.tensor([1, 2]), model, prompts)
+    for index, prompt in enumerate(prompts):
+        alone = inferer_of(words)(torch.tensor([index + 1]), model, [prompt])
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-3)
+
+
+def test_parts_of_weight_zero_and_their_order_do_not_matter(model, words):
+    def image(prompt):
+        return inferer_of(words)(torch.tensor([1]), model, [prompt])
+
+    torch.testing.assert_close(image("<a> :0.5 AND <b> :0"), image("<a> :0.5"), rtol=0, atol=1e-4)
+    torch.testing.assert_close(image("<a> :0.5 AND <b>"), image("<b> AND <a> :0.5"), rtol=0, atol=1e-3)
+
+
+def test_absolute_weights_are_the_relative_ones_times_guidance(model, words):
+    def image(prompt, **settings):
+        inferer = PromptInferer(LatentSampler(num_inference_steps=4, **settings), words, show_progress=False)
+        return inferer(torch.tensor([1]), model, [prompt])
+
+    relative = image("<a> :0.5 AND <b> :-0.25", guidance_scale=4.0)
+    absolute = image("<a> :2 AND <b> :-1", guidance_scale=4.0, absolute_weights=True)
+    torch.testing.assert_close(relative, absolute, rtol=0, atol=1e-4)
 
 
 def test_progress_bar_runs_over_all_batches(model, words, capsys):

@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
-from medti_components.errors import BaseModelError, ConfigError, EmbeddingError
+from medti_components.errors import BaseModelError, ConfigError, PromptError
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 from medti_components.networks.shared_condition_attention import share_conditions
 
@@ -145,17 +145,17 @@ def test_gradients_reach_each_row_of_a_prompt(model):
 
 
 def test_unknown_concept_in_a_prompt_lists_the_known_ones(model):
-    with pytest.raises(EmbeddingError, match="unknown concept '<c>' in prompt 'a <c>': known are <a>, <b>"):
+    with pytest.raises(PromptError, match="unknown concept '<c>': known are <a>, <b>"):
         model.condition_from_prompt("a <c>", {"<b>": drawn(1, 32), "<a>": drawn(1, 32)})
-    with pytest.raises(EmbeddingError, match="known are none"):
+    with pytest.raises(PromptError, match="known are none"):
         model.condition_from_prompt("<c>", {})
 
 
 def test_prompt_that_is_too_long_is_an_error_not_a_cut(model):
-    with pytest.raises(EmbeddingError, match="prompt '<rows>' takes 76 positions, the text encoder has 75: shorten it"):
+    with pytest.raises(PromptError, match="a text takes 76 positions, the text encoder has 75: shorten it"):
         model.condition_from_rows(drawn(76, 32))
     assert model.condition_from_prompt("a " * 75, {}).shape == (1, 77, 32)
-    with pytest.raises(EmbeddingError, match="takes 76 positions"):
+    with pytest.raises(PromptError, match="takes 76 positions"):
         model.condition_from_prompt("a " * 76, {})
 
 

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts composed of weighted parts, ``<a> :0.5 AND <b> :0.5``, as text or as JSON."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medti_components.errors import PromptError
+
+_AND = re.compile(r"\bAND\b")
+_NOT = re.compile(r"NOT\b\s*")
+_FACTOR = re.compile(r"([^\s*<>]+)\s*\*\s*")
+_WEIGHT = re.compile(r"(?:^|\s):\s*(\S*)$")
+
+
+@dataclass(frozen=True)
+class PromptPart:
+    """A text that is encoded on its own, with its weight.
+
+    Attributes:
+        text: words of the base model's vocabulary and concept tokens.
+        weight: signed; a negative one leads away from the text.
+        position: where the text begins in the prompt it was read from.
+    """
+
+    text: str
+    weight: float = 1.0
+    position: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class ComposedPrompt:
+    """Texts and weights whose predictions are composed (Liu et al., ECCV 2022, arXiv:2206.01714).
+
+    Attributes:
+        parts: at least one.
+        source: what it was read from, for messages.
+    """
+
+    parts: tuple[PromptPart, ...]
+    source: str = field(default="", compare=False)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One a part."""
+        return tuple(part.weight for part in self.parts)
+
+    def __str__(self) -> str:
+        """Return the prompt as text that reads back as the same parts."""
+        if len(self.parts) == 1 and self.parts[0].weight == 1.0:
+            return self.parts[0].text
+        return " AND ".join(f"{part.text} :{part.weight:.12g}" for part in self.parts)
+
+    def fault(self, message: str, part: PromptPart, offset: int = 0) -> PromptError:
+        """Return the error of a fault ``offset`` characters into a part."""
+        return PromptError(message, self.source or str(self), part.position + offset)
+
+
+def parse_prompt(prompt: str | Mapping[str, float] | ComposedPrompt) -> ComposedPrompt:
+    """Read a prompt.
+
+    Parts are joined by the word AND. A part's weight stands behind it, `` :0.5``, or before it, ``0.5*``, and is 1
+    where none is given; ``NOT`` before a part turns its sign. Weights are signed decimals and are not normalised. As
+    JSON, a prompt is an object of texts and their weights.
+
+    Args:
+        prompt: text such as ``"<a> :0.5 AND <b> :0.5"`` or a mapping such as ``{"<a>": 0.5, "<b>": 0.5}``.
+
+    Raises:
+        PromptError: the prompt can't be read; the message shows where.
+
+    >>> parse_prompt("<a> :0.25 AND 0.75*<b> AND NOT blurry").weights
+    (0.25, 0.75, -1.0)
+    >>> str(parse_prompt({"<a>": 1, "dark <b>": -0.5}))
+    '<a> :1 AND dark <b> :-0.5'
+    """
+    if isinstance(prompt, ComposedPrompt):
+        return prompt
+    if isinstance(prompt, Mapping):
+        return _from_mapping(prompt)
+    if not isinstance(prompt, str):
+        raise PromptError(f"prompt must be text or an object of texts and weights, got {type(prompt).__name__}", "", 0)
+    if not prompt.strip():
+        return ComposedPrompt((PromptPart(""),), prompt)
+    return ComposedPrompt(tuple(_read_part(prompt, start, end) for start, end in _spans(prompt)), prompt)
+
+
+def _from_mapping(prompt: Mapping[str, Any]) -> ComposedPrompt:
+    source = str(dict(prompt))
+    if not prompt:
+        raise PromptError("prompt must hold at least one text and its weight", source, 0)
+    parts = []
+    for text, weight in prompt.items():
+        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool) and math.isfinite(weight)
+        position = max(source.find(repr(text)) + 1, 0)
+        if not isinstance(text, str) or not is_number:
+            raise PromptError(f"the weight of {text!r} must be a finite number, got {weight!r}", source, position)
+        if _AND.search(text):
+            raise PromptError(
+                "a text of a structured prompt must not hold AND: give its parts one by one", source, position
+            )
+        parts.append(PromptPart(text.strip(), float(weight), position))
+    return ComposedPrompt(tuple(parts), source)
+
+
+def _spans(prompt: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for joint in _AND.finditer(prompt):
+        yield start, joint.start()
+        start = joint.end()
+    yield start, len(prompt)
+
+
+def _read_part(prompt: str, start: int, end: int) -> PromptPart:
+    """Read the part between two offsets; ``start`` moves on over what stands before the text, ``end`` back."""
+    start, end = _stripped(prompt, start, end)
+    sign = 1.0
+    if negation := _NOT.match(prompt, start, end):
+        sign, start = -1.0, negation.end()
+    weight = None
+    if factor := _FACTOR.match(prompt, start, end):
+        weight, start = _number(prompt, factor.group(1), factor.start(1)), factor.end()
+    if ending := _WEIGHT.search(prompt[start:end]):
+        where = start + ending.start(1)
+        if weight is not None:
+            raise PromptError("a part must have one weight, before it or behind it, got two", prompt, where)
+        weight, end = _number(prompt, ending.group(1), where), start + ending.start()
+    start, end = _stripped(prompt, start, end)
+    if start >= end:
+        raise PromptError("a part must have a text", prompt, start)
+    return PromptPart(prompt[start:end], sign * (1.0 if weight is None else weight), start)
+
+
+def _stripped(prompt: str, start: int, end: int) -> tuple[int, int]:
+    inner = prompt[start:end]
+    left = len(inner) - len(inner.lstrip())
+    return min(start + left, end), start + max(len(inner.rstrip()), left)
+
+
+def _number(prompt: str, text: str, position: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise PromptError(f"a weight must be a decimal number, got '{text}'", prompt, position)
+    return value
