@@ -71,6 +71,7 @@ class SequenceVolumes:
         mask_volume = self._mask_volume("mask", mask) if mask.lower().endswith(VOLUME_SUFFIXES) else None
         self.slice_index = self._chosen_slice(mask_volume, slice_index, gland)
         self.plane = _plane(first, self.slice_index, self.field_of_view_mm)
+        self.nearest = [self._nearest_slice(*each) for each in zip(self.volumes, self.sequences, strict=True)]
         size = (self.plane.GetHeight(), self.plane.GetWidth())
         channels = [self._channel(volume, lowest, highest) for volume, (lowest, highest) in self._scaled()]
         self.image = torch.stack(channels * (3 // len(channels)))
@@ -109,10 +110,9 @@ class SequenceVolumes:
         values = (painted.float().cpu() + 1.0) / 2.0
         values = values.mean(dim=0, keepdim=True) if len(self.sequences) == 1 else values
         written = {}
-        for sequence, original, (volume, (lowest, highest)), channel in zip(
-            self.sequences, self.originals, self._scaled(), values, strict=True
+        for sequence, original, (volume, (lowest, highest)), index, channel in zip(
+            self.sequences, self.originals, self._scaled(), self.nearest, values, strict=True
         ):
-            index = self._nearest_slice(volume, sequence)
             target = _slice_of(volume, index)
             coarseness = max(target.GetSpacing()[:2]) / SPACING_MM
             smooth = gaussian_blur(channel[None], coarseness / 2.0 if coarseness > 1.0 else 0.0)[0]
