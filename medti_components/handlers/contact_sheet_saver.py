@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from medti_components.files import write_atomically
 from medti_components.handlers.generated_image_saver import png_text, to_pixels
@@ -61,9 +62,17 @@ class ContactSheetSaver:
         for row_value, column_value, image in zip(
             batch[self.row_key], batch[self.column_key], engine.state.output["pred"], strict=True
         ):
-            row = self._rows.setdefault(_heading(self.row_key, row_value), [])
+            row = self._rows.setdefault(_heading(self.row_key, row_value), self.first_tiles())
             if len(row) < self.num_columns:
-                row.append((_heading(self.column_key, column_value), to_pixels(image)))
+                row.append((_heading(self.column_key, column_value), self.pixels(image)))
+
+    def first_tiles(self) -> list[tuple[str, np.ndarray]]:
+        """Return labels and pixels (H, W, 3) that a row begins with."""
+        return []
+
+    def pixels(self, image: Tensor) -> np.ndarray:
+        """Return what the sheet shows of a generated image (3, H, W) in [-1, 1], uint8 (H, W, 3)."""
+        return to_pixels(image)
 
     def save(self, engine: Any = None) -> None:
         """Draw and write the sheet."""

@@ -72,6 +72,16 @@ class GeneratedImageSaver:
                 }
             )
             with write_atomically(self.folder / file) as path:
-                Image.fromarray(to_pixels(image)).save(path, pnginfo=chunks)
-            entries.append({"file": file, **facts})
+                Image.fromarray(self.pixels(image)).save(path, pnginfo=chunks)
+            more = self.more_facts(batch["name"][index], batch["prompt"][index])
+            entries.append({"file": file, **facts, **more})
         self.provenance.add(entries)
+
+    def pixels(self, image: Tensor) -> np.ndarray:
+        """Return what is saved of a generated image (3, H, W) in [-1, 1]."""
+        return to_pixels(image)
+
+    def more_facts(self, name: str, prompt: str) -> dict[str, Any]:
+        """Return what a kind of run says beyond how an image was generated."""
+        del name, prompt
+        return {}

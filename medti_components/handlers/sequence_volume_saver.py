@@ -53,12 +53,16 @@ class SequenceVolumeSaver:
     def __call__(self, engine: Any) -> None:
         """Save the batch of ``engine``."""
         for name, image in zip(engine.state.batch["name"], engine.state.output["pred"], strict=True):
-            for sequence, pixels in zip(self.sequences, self.resampled(image), strict=True):
-                volume = SimpleITK.GetImageFromArray(pixels[None])
-                volume.SetSpacing(self.spacing_mm)
-                volume.SetMetaData("Synthetic", "true")
-                with write_atomically(self.folder / f"{name}_{sequence}.mha") as path:
-                    SimpleITK.WriteImage(volume, str(path), useCompression=True)
+            self.save(name, image)
+
+    def save(self, name: str, image: Tensor) -> None:
+        """Write the volumes of one image (3, H, W) in [-1, 1]."""
+        for sequence, pixels in zip(self.sequences, self.resampled(image), strict=True):
+            volume = SimpleITK.GetImageFromArray(pixels[None])
+            volume.SetSpacing(self.spacing_mm)
+            volume.SetMetaData("Synthetic", "true")
+            with write_atomically(self.folder / f"{name}_{sequence}.mha") as path:
+                SimpleITK.WriteImage(volume, str(path), useCompression=True)
 
     def resampled(self, image: Tensor) -> np.ndarray:
         """Resample an image (3, H, W) in [-1, 1] to one slice a sequence, (sequences, rows, columns) in [0, 1]."""

@@ -69,9 +69,10 @@ class InpaintingCanvas:
         blurred = latent_mask(self._square(self.source.mask), self.mask_blur, size)
         if not bool(blurred.any()):
             cell = self.edge / size[1]
+            remedy = "lower --padding" if self.only_masked else "set --only_masked true"
             raise ConfigError(
                 f"mask must cover half a latent, {cell:.3g} x {cell:.3g} pixels of this image, after mask_blur "
-                f"{self.mask_blur:g}: enlarge it, lower --mask_blur, or set --only_masked true"
+                f"{self.mask_blur:g}: enlarge it, lower --mask_blur, or {remedy}"
             )
         return blurred
 

@@ -72,6 +72,8 @@ def test_mask_smaller_than_a_latent_is_refused():
     )
     with pytest.raises(ConfigError, match=re.escape(message)):
         InpaintingCanvas(source).latent_mask((8, 8))
+    with pytest.raises(ConfigError, match="enlarge it, lower --mask_blur, or lower --padding"):
+        InpaintingCanvas(source, only_masked=True).latent_mask((8, 8))
     assert bool(InpaintingCanvas(source, 0.0, only_masked=True, padding=2).latent_mask((8, 8)).any())
 
 
