@@ -69,6 +69,21 @@ def test_without_a_mask_sampling_itself_ends_at_the_image_s_latents(model, condi
     torch.testing.assert_close(model.decode(latents[:1]), model.decode(known), rtol=0, atol=1e-3)
 
 
+# PNDM averages predictions of steps whose timesteps, spaced evenly, are not those that it computes with
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "PNDMScheduler"])
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.7])
+def test_every_scheduler_goes_from_any_step_to_the_latents_it_is_told(micro_base, scheduler, strength):
+    model = FrozenLatentDiffusion.from_pretrained(str(micro_base))
+    with torch.no_grad():
+        conditions = model.condition_from_prompt("two rings", {}), model.condition_from_prompt("", {})
+    sampler = WithoutMask(LatentSampler(scheduler, STEPS), canvas_of(LEFT), strength)
+    known, _ = sampler.known_latents(model)
+    difference = sampler(model, *conditions, [3]) - known
+    # DEIS ends at the smallest noise of training, a sigma of 0.0292
+    left = 0.0292 * 4 if scheduler == "DEISMultistepScheduler" else 1e-4
+    assert float(difference.abs().max()) < left
+
+
 @pytest.mark.parametrize("scheduler", COMMON)
 def test_mask_of_the_whole_image_at_strength_1_is_plain_generation(model, conditions, scheduler):
     plain = LatentSampler(scheduler, STEPS)
