@@ -122,6 +122,22 @@ def test_only_masked_voxels_of_the_slice_change_and_geometry_stays(tmp_path, cod
             assert new[2, 18, 14] == pytest.approx(old.max(), rel=1e-4)  # at (19, 21) mm... the middle of the box
 
 
+@pytest.mark.parametrize("code", ["LPS", "RAI"])
+def test_geometry_of_oblique_volumes_stays_to_the_last_bit(tmp_path, code):
+    cosine, sine = np.cos(0.2), np.sin(0.2)
+    study = written_study(tmp_path, direction=(1, 0, 0, 0, cosine, -sine, 0, sine, cosine), code=code)
+    source = load(study, "box(10,12,20,24) mm", slice_index=2)
+    written = source.volumes.pasted(torch.full((3, 80, 80), 1.0), source.mask.float())
+    for sequence, path in study.items():
+        before, after = SimpleITK.ReadImage(str(path)), written[sequence]
+        assert after.GetOrigin() == before.GetOrigin()
+        assert after.GetDirection() == before.GetDirection()
+        changed = SimpleITK.GetArrayFromImage(before) != SimpleITK.GetArrayFromImage(after)
+        size = {"t2w": 20 * 24, "adc": 5 * 6, "hbv": 5 * 6}[sequence]
+        assert size <= changed.sum() <= size * 1.6
+        assert len(np.flatnonzero(changed.any(axis=(1, 2)))) == 1
+
+
 def test_painting_the_image_itself_leaves_the_first_sequence_as_it_was(study):
     source = load(study, "box(10,12,20,24) mm", slice_index=2)
     written = source.volumes.pasted(source.image, source.mask.float())["t2w"]

@@ -84,6 +84,17 @@ def test_every_scheduler_goes_from_any_step_to_the_latents_it_is_told(micro_base
     assert float(difference.abs().max()) < left
 
 
+def test_pndm_begins_within_its_schedule_by_its_linear_multistep(micro_base):
+    model = FrozenLatentDiffusion.from_pretrained(str(micro_base))
+    with torch.no_grad():
+        conditions = model.condition_from_prompt("two rings", {}), model.condition_from_prompt("", {})
+    sampler = InpaintingSampler(LatentSampler("PNDMScheduler", STEPS), canvas_of(ALL), 0.5)
+    assert sampler.num_calls(model) == 4  # of three steps, the second twice
+    latents = sampler(model, *conditions, [3])
+    model.scheduler_config["skip_prk_steps"] = True
+    assert torch.equal(latents, sampler(model, *conditions, [3]))
+
+
 @pytest.mark.parametrize("scheduler", COMMON)
 def test_mask_of_the_whole_image_at_strength_1_is_plain_generation(model, conditions, scheduler):
     plain = LatentSampler(scheduler, STEPS)
