@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medti_components.data.patient_splits import split_by_patient
-from medti_components.data.picai import SPLITS, picai_datalist
+from medti_components.data.picai import picai_datalist
+from medti_components.data.split_sizes import SPLITS
 from medti_components.errors import ConfigError, DataError, MedtiError
 
 CLASSIFIER_KEYS = {

@@ -11,14 +11,14 @@ from typing import Any
 
 import SimpleITK
 
-from medti_components.data.patient_splits import PatientSplits, split_by_patient
+from medti_components.data.patient_splits import split_by_patient
 from medti_components.data.simpleitk_reader import read_volume
+from medti_components.data.split_sizes import SplitSizes
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
 SEQUENCES = ("t2w", "adc", "hbv")
-SPLITS = ("training", "validation", "test")
 LESION_FOLDERS = ("human_expert/resampled", "human_expert/original", "AI/Bosma22a")
 GLAND_FOLDERS = ("Bosma22b", "Guerbet23")
 SKIP_REMEDY = "leave such studies out by --skip_unreadable true"
@@ -95,19 +95,13 @@ def picai_datalist(
         DataError: the data set or a file of a study is missing, or there are fewer cases than asked for.
     """
     labels = concept_labels(concepts)
-    for key, value in (("num_cases", num_cases), ("num_validation_cases", num_validation_cases)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"{key} must be a whole number of at least 0, got {value!r}: correct --{key}")
-    if split not in SPLITS:
-        raise ConfigError(
-            f"split must be 'training', 'validation' or 'test', got '{split}': correct the datalist's split"
-        )
+    sizes = SplitSizes(num_cases, num_validation_cases, num_test_cases, split)
     studies = _downloaded_studies(Path(dataset_dir))
     both = {study.patient_id for study in studies if study.label}
     entries: list[dict[str, Any]] = []
     for concept, label in labels.items():
         chosen = [study for study in studies if study.label == label and (label or study.patient_id not in both)]
-        selection = _Selection(concept, Path(dataset_dir), skip_unreadable)
+        selection = _Selection(skip_unreadable)
         splits = split_by_patient(
             selection.complete(chosen),
             lambda study: study.patient_id,
@@ -118,7 +112,8 @@ def picai_datalist(
             seed,
             selection.is_usable,
         )
-        selection.check_numbers(splits, num_cases, num_validation_cases, num_test_cases, split)
+        notes = [f"{num} positive ones with empty lesion masks"] if (num := selection.num_without_lesion) else []
+        sizes.check(concept, dataset_dir, splits, selection.num_skipped, notes)
         entries += [_entry(study, concept) for study in getattr(splits, split)]
     return entries
 
@@ -194,9 +189,7 @@ def _existing(folder: Path, subfolders: Iterable[str], name: str) -> list[Path]:
 class _Selection:
     """Sorts out the studies of one concept that can't be used, and remembers how many."""
 
-    def __init__(self, concept: str, dataset_dir: Path, skip_unreadable: bool) -> None:
-        self.concept = concept
-        self.dataset_dir = dataset_dir
+    def __init__(self, skip_unreadable: bool) -> None:
         self.skip_unreadable = skip_unreadable
         self.num_skipped = 0
         self.num_without_lesion = 0
@@ -231,46 +224,6 @@ class _Selection:
             return False
         study.lesions = [delineated]
         return True
-
-    def check_numbers(
-        self,
-        splits: PatientSplits[_Study],
-        num_cases: int,
-        num_validation_cases: int,
-        num_test_cases: int | None,
-        split: str,
-    ) -> None:
-        """Raise DataError where a split is too small; only log it where that is since studies were skipped."""
-        if split == "test":
-            num_left, asked = len(splits.test), num_test_cases or 1
-            if num_left < asked:
-                raise DataError(
-                    f"concept '{self.concept}' has {num_left} cases left for test, {asked} are asked for: "
-                    "lower --num_cases or --num_validation_cases"
-                )
-            return
-        num_found, num_asked = len(splits.training) + len(splits.validation), num_cases + num_validation_cases
-        if num_found >= num_asked:
-            return
-        notes = []
-        if self.num_skipped:
-            notes.append(f"{self.num_skipped} without or with unreadable files")
-        if self.num_without_lesion:
-            notes.append(f"{self.num_without_lesion} positive ones with empty lesion masks")
-        left_out = f" (left out: {', '.join(notes)})" if notes else ""
-        if num_found == 0:
-            raise DataError(
-                f"concept '{self.concept}' has no cases in '{self.dataset_dir}'{left_out}: "
-                "add studies, or drop the concept from --concepts"
-            )
-        asks, remedy = f"num_cases asks for {num_cases}", "lower --num_cases"
-        if num_validation_cases:
-            asks += f" and num_validation_cases for {num_validation_cases}"
-            remedy += " or --num_validation_cases"
-        message = f"concept '{self.concept}' has {num_found} cases{left_out}, {asks}"
-        if num_found + self.num_skipped < num_asked or (num_cases and not splits.training):
-            raise DataError(f"{message}: {remedy}")
-        logger.warning("%s", message)
 
 
 @functools.cache

@@ -10,7 +10,8 @@ import SimpleITK
 from crafted_picai import GLANDS, LESIONS, MARKSHEET, CraftedStudy, write_mask
 
 from medti_components.data.patient_splits import check_patients_apart
-from medti_components.data.picai import SPLITS, concept_labels, picai_datalist
+from medti_components.data.picai import concept_labels, picai_datalist
+from medti_components.data.split_sizes import SPLITS
 from medti_components.errors import ConfigError, DataError
 
 NEGATIVE, POSITIVE = "<prostate_mri_negative>", "<prostate_mri_positive>"
