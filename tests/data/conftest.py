@@ -12,7 +12,9 @@ from monai.bundle import ConfigParser
 
 from medti_components.data.prostate_phantom_studies import write_prostate_studies
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "prostate_mri_textual_inversion"
+BUNDLES = Path(__file__).parents[2] / "bundles"
+BUNDLE = BUNDLES / "prostate_mri_textual_inversion"
+CHEST_BUNDLE = BUNDLES / "chest_xray_textual_inversion"
 
 
 @pytest.fixture
@@ -37,6 +39,18 @@ def preprocessing() -> Callable[..., Any]:
         parser = ConfigParser(
             {"preprocessing": config["preprocessing"], "image_size": image_size, "sequences": list(sequences)}
         )
+        return parser.get_parsed_content("preprocessing")
+
+    return build
+
+
+@pytest.fixture
+def chest_preprocessing() -> Callable[[int], Any]:
+    """Build the chest bundle's preprocessing for an image size."""
+
+    def build(image_size: int) -> Any:
+        config = json.loads((CHEST_BUNDLE / "configs" / "train.json").read_text())
+        parser = ConfigParser({"preprocessing": config["preprocessing"], "image_size": image_size})
         return parser.get_parsed_content("preprocessing")
 
     return build

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 import torch
 
-from medti_components.transforms.resize_image import ResizeImaged, resize_image
+from medti_components.errors import ConfigError
+from medti_components.transforms.resize_image import ResizeImaged, longest_edge_size, resize_image
 
 
 def test_constant_stays_constant():
@@ -30,3 +32,15 @@ def test_sizing_down_does_not_alias():
 
 def test_height_and_width_may_differ():
     assert tuple(ResizeImaged("image", (4, 6))({"image": torch.zeros(3, 8, 8)})["image"].shape) == (3, 4, 6)
+
+
+def test_longer_edge_decides_where_the_shape_is_kept():
+    for height, width, expected in ((100, 50, (10, 5)), (50, 100, (5, 10)), (7, 7, (10, 10)), (1000, 3, (10, 1))):
+        assert longest_edge_size(height, width, 10) == expected
+        image = ResizeImaged("image", 10, keep_shape=True)({"image": torch.zeros(1, height, width)})["image"]
+        assert tuple(image.shape) == (1, *expected)
+
+
+def test_two_sizes_for_a_kept_shape_are_refused():
+    with pytest.raises(ConfigError, match=r"^size must be one number where keep_shape is true, got \(4, 6\): correct"):
+        ResizeImaged("image", (4, 6), keep_shape=True)

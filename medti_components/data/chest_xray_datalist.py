@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chest radiographs as a datalist, from whichever public data set is at hand."""
+
+from typing import Any
+
+from medti_components.data.chexpert import chexpert_datalist
+from medti_components.data.nih_chest_xray import nih_chest_xray_datalist
+from medti_components.errors import ConfigError
+
+DATALISTS = {"chexpert": chexpert_datalist, "nih": nih_chest_xray_datalist}
+
+
+def chest_xray_datalist(dataset_format: str, **arguments: Any) -> list[dict[str, Any]]:
+    """List images of CheXpert ('chexpert') or of NIH ChestX-ray14 ('nih').
+
+    Args:
+        dataset_format: 'chexpert' or 'nih'.
+        arguments: those of :func:`chexpert_datalist`.
+
+    Raises:
+        ConfigError: ``dataset_format`` is neither, or a key does not fit.
+        DataError: the data set or an image is missing, or there are fewer images than asked for.
+
+    >>> chest_xray_datalist("padchest")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: dataset_format must be 'chexpert' or 'nih', got 'padchest': correct
+    --dataset_format
+    """
+    if dataset_format not in DATALISTS:
+        names = " or ".join(f"'{name}'" for name in DATALISTS)
+        raise ConfigError(f"dataset_format must be {names}, got '{dataset_format}': correct --dataset_format")
+    return DATALISTS[dataset_format](**arguments)
