@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``phantoms``: studies in the formats of the public data sets, for machines without patients."""
 
+from medti_components.data.chest_phantom_studies import write_chest_studies
 from medti_components.data.prostate_phantom_studies import write_prostate_studies
 
 
@@ -18,3 +19,35 @@ class Phantoms:
         """
         names = write_prostate_studies(output_dir, num_negative, num_positive, seed)
         print(f"{len(names)} studies ({num_negative} negative, {num_positive} positive, seed {seed}) in {output_dir}")
+
+    def chest_xray(
+        self,
+        output_dir: str,
+        num_no_finding: int = 100,
+        num_cardiomegaly: int = 100,
+        num_pleural_effusion: int = 100,
+        num_pneumonia: int = 100,
+        seed: int = 0,
+        share_of_others: float = 0.25,
+    ) -> None:
+        """Write chest radiographs as CheXpert has them, under ``output_dir``; point ``--dataset_dir`` there to train.
+
+        Args:
+            output_dir: folder that gets ``CheXpert-v1.0-phantom/`` with ``train.csv`` and the JPGs.
+            num_no_finding: AP images of healthy chests.
+            num_cardiomegaly: AP images with a large heart alone.
+            num_pleural_effusion: AP images with fluid at one lung base or both alone.
+            num_pneumonia: AP images with patchy opacities alone.
+            seed: another one gives other patients, with other numbers.
+            share_of_others: as many more, as a share: with several findings, in PA view, or with an uncertain label.
+        """
+        numbers = {
+            "no_finding": num_no_finding,
+            "cardiomegaly": num_cardiomegaly,
+            "pleural_effusion": num_pleural_effusion,
+            "pneumonia": num_pneumonia,
+        }
+        names = write_chest_studies(output_dir, numbers, seed, share_of_others)
+        single = ", ".join(f"{number} {name}" for name, number in numbers.items())
+        others = len(names) - sum(numbers.values())
+        print(f"{len(names)} images ({single}, {others} others, seed {seed}) in {output_dir}")

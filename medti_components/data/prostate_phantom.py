@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medti_components.data.prostate_anatomy import FAT, LESION, Anatomy, Ellipsoid, Grid, draw_anatomy
+from medti_components.data.spline_texture import spline_weights
 from medti_components.random_streams import stream_seed
 
 NUM_SLICES = 11
@@ -117,17 +118,9 @@ def _inside(shape: Ellipsoid, grid: Grid) -> np.ndarray:
 
 def _texture(random: np.random.Generator, grid: Grid, grain_mm: float) -> np.ndarray:
     """Return smooth random values of about unit spread with grains of about ``grain_mm`` in the plane, by slice."""
-    (rows, columns) = (_spline_weights(centres, grain_mm) for centres in (grid.v, grid.u))
+    (rows, columns) = (spline_weights(centres, grain_mm) for centres in (grid.v, grid.u))
     knots = random.standard_normal((len(grid.s), rows.shape[1], columns.shape[1]), dtype=np.float32)
     return np.matmul(np.matmul(rows, knots), columns.T)
-
-
-def _spline_weights(centres: np.ndarray, grain_mm: float) -> np.ndarray:
-    """Return weights (voxels, knots) of quadratic B-splines, knots every ``grain_mm`` / 2, each row of unit length."""
-    knots = np.arange(centres[0] - grain_mm, centres[-1] + grain_mm, grain_mm / 2, dtype=np.float32)
-    distance = np.abs(centres[:, None] - knots[None]) / (grain_mm / 2)
-    weights = np.where(distance < 0.5, 0.75 - distance**2, 0.5 * np.clip(1.5 - distance, 0, None) ** 2)
-    return weights / np.linalg.norm(weights, axis=1, keepdims=True)
 
 
 def _stored(volume: np.ndarray, units: float) -> np.ndarray:
