@@ -11,6 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(folder for folder in (REPOSITORY / "bundles").iterdir() if (folder / "configs").is_dir())
 CONFIGS = sorted(path for bundle in BUNDLES for path in (bundle / "configs").glob("*.json") if path.stem != "metadata")
 PROSTATE = REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs"
+CHEST = REPOSITORY / "bundles" / "chest_xray_textual_inversion" / "configs"
 OVERLAYS = sorted((REPOSITORY / "configs").glob("*.json"))
 
 

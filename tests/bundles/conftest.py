@@ -14,7 +14,9 @@ from configs_of_bundles import REPOSITORY
 from monai.bundle import run
 
 from medti_components.apps.error_line import error_line
+from medti_components.data.chest_phantom_studies import write_chest_studies
 from medti_components.data.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.radiographs import FINDINGS
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,20 @@ def picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def damaged_picai(picai: Path, tmp_path: Path) -> Path:
     """The studies again, as links that a test may remove or replace."""
     return Path(shutil.copytree(picai, tmp_path / "damaged", copy_function=os.symlink))
+
+
+@pytest.fixture(scope="session")
+def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of four phantom radiographs of each finding, and four others. Read only."""
+    folder = tmp_path_factory.mktemp("chexpert")
+    write_chest_studies(folder, dict.fromkeys(FINDINGS, 4), seed=0, show_progress=False)
+    return folder
+
+
+@pytest.fixture
+def damaged_chexpert(chexpert: Path, tmp_path: Path) -> Path:
+    """The radiographs again, as links that a test may remove or replace."""
+    return Path(shutil.copytree(chexpert, tmp_path / "damaged", copy_function=os.symlink))
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +85,9 @@ def line_of(run_config: Callable[..., None]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def training(picai: Path, cache_dir: Path, micro_base: Path, tmp_path: Path) -> dict[str, Any]:
-    """Keys that make training a matter of a second."""
+def quick_training(cache_dir: Path, micro_base: Path, tmp_path: Path) -> dict[str, Any]:
+    """Keys that make the training of any bundle a matter of a second."""
     return {
-        "dataset_dir": picai,
         "cache_dir": cache_dir,
         "output_dir": tmp_path / "training",
         "base_model": micro_base,
@@ -84,3 +99,15 @@ def training(picai: Path, cache_dir: Path, micro_base: Path, tmp_path: Path) -> 
         "show_progress": False,
         "device": "cpu",
     }
+
+
+@pytest.fixture
+def training(quick_training: dict[str, Any], picai: Path) -> dict[str, Any]:
+    """Keys of a quick training of the prostate bundle."""
+    return {**quick_training, "dataset_dir": picai}
+
+
+@pytest.fixture
+def chest_training(quick_training: dict[str, Any], chexpert: Path) -> dict[str, Any]:
+    """Keys of a quick training of the chest bundle."""
+    return {**quick_training, "dataset_dir": chexpert}

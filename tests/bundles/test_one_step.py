@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training and generating of the prostate bundle, alone and under each overlay, do one real step."""
+"""Training and generating of the bundles, alone and under each overlay, do one real step."""
 
 import json
 
 import pytest
 import torch
-from configs_of_bundles import OVERLAYS, PROSTATE, REPOSITORY
+from configs_of_bundles import CHEST, OVERLAYS, PROSTATE, REPOSITORY
 from safetensors import safe_open
 
+from medti_components.data.radiographs import FINDINGS
 from medti_components.networks.embedding_file import save_embedding
 from medti_components.random_streams import random_stream
 
 EMBEDDED_BASE = REPOSITORY / "bundles" / "tiny_latent_diffusion" / "models"
 STACKS = [[], *([overlay] for overlay in OVERLAYS)]
 CONCEPTS = ("prostate_mri_negative", "prostate_mri_positive")
+CHEST_CONCEPTS = tuple(f"chest_xray_{finding}" for finding in FINDINGS)
+TRAININGS = {"prostate": (PROSTATE, "training", CONCEPTS), "chest": (CHEST, "chest_training", CHEST_CONCEPTS)}
 needs_embedded_base = pytest.mark.skipif(not EMBEDDED_BASE.is_dir(), reason="the embedded base model is not there")
 
 
@@ -30,11 +33,15 @@ def learned(micro_model, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("bundle", TRAININGS)
 @pytest.mark.parametrize("stack", STACKS, ids=stack_name)
-def test_one_step_of_training(run_config, training, stack):
-    run_config("training", [PROSTATE / "train.json", *stack], **training)
+def test_one_step_of_training(run_config, request, stack, bundle):
+    configs, fixture, concepts = TRAININGS[bundle]
+    training = request.getfixturevalue(fixture)
+    run_config("training", [configs / "train.json", *stack], **training)
     output = training["output_dir"]
-    for concept in CONCEPTS:
+    assert {path.stem for path in (output / "embeddings").iterdir()} == set(concepts)
+    for concept in concepts:
         with safe_open(output / "embeddings" / f"{concept}.safetensors", "pt") as file:
             assert [*file.keys()] == [f"<{concept}>"]
             assert file.get_tensor(f"<{concept}>").shape == (2, 32)

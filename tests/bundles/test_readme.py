@@ -30,7 +30,13 @@ def test_keys_of_the_tables_exist_with_the_defaults_given(heading):
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "bundles/prostate_mri_textual_inversion/docs/README.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "bundles/prostate_mri_textual_inversion/docs/README.md",
+        "bundles/chest_xray_textual_inversion/docs/README.md",
+    ],
 )
 def test_files_that_are_named_exist(document):
     text = (REPOSITORY / document).read_text()

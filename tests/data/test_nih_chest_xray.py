@@ -92,7 +92,7 @@ def test_other_data_sets_are_refused():
     with pytest.raises(
         ConfigError, match=r"^dataset_format must be 'chexpert' or 'nih', got 'mimic': correct --dataset_format$"
     ):
-        chest_xray_datalist("mimic")
+        chest_xray_datalist("mimic", "data", CONCEPTS, 1, 0, 0, "training")
 
 
 @pytest.mark.skipif(not (REAL / "nih_chest_xray").is_dir(), reason="real radiographs are not here")
