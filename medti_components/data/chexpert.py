@@ -3,7 +3,7 @@
 
 import csv
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from medti_components.data.radiographs import Radiograph, radiograph_datalist
@@ -124,15 +124,14 @@ def _table(dataset_dir: Path) -> Path:
 
 
 def _radiograph(row: dict[str, str], table_path: Path) -> Radiograph:
-    parts = PurePosixPath(row["Path"]).parts
-    inside = parts[1:]  # train, patient00001, study1, view1_frontal.jpg
+    inside = row["Path"].split("/")[1:]  # train, patient00001, study1, view1_frontal.jpg
     if len(inside) < 3:
         raise DataError(f"'{table_path}' has the Path '{row['Path']}': download CheXpert's table again")
     values = {finding: _value(row[column], column, table_path) for column, finding in COLUMNS_OF_FINDINGS.items()}
     return Radiograph(
-        path=str(table_path.parent.joinpath(*inside)),
+        path="/".join([str(table_path.parent), *inside]),
         patient_id=inside[-3],
-        study_id="_".join([*inside[-3:-1], PurePosixPath(inside[-1]).stem]),
+        study_id="_".join(inside[-3:]).rpartition(".")[0],
         view=row["AP/PA"],
         findings=frozenset(finding for finding, value in values.items() if value == 1),
         uncertain=frozenset(finding for finding, value in values.items() if value == -1),
