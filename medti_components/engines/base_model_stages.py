@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import CLIPTextModel
 
 from medti_components.data.scene_dataset import SceneDataset, to_unit_range
+from medti_components.errors import ConfigError
 from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.networks.base_model_export import standardise_latents
 from medti_components.random_streams import random_stream
@@ -136,6 +137,9 @@ class DenoiserStage(TrainingStage):
         averaged: moving average of the network, updated each step.
         joint_steps: steps in which the text encoder learns along; then its average is kept and its outputs are cached.
         caption_dropout: share of captions replaced by the empty one, for guidance.
+        short_caption_steps: steps in which only scenes of short captions are drawn: of one object or a pair, whose
+            place is a larger part of the loss than each of many objects' is.
+        short_caption_length: tokens of a short caption, at most; start and end included.
     """
 
     name = "denoiser"
@@ -148,6 +152,8 @@ class DenoiserStage(TrainingStage):
         averaged: AveragedModel,
         joint_steps: int,
         caption_dropout: float = 0.1,
+        short_caption_steps: int = 0,
+        short_caption_length: int = 16,
         show_progress: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -157,6 +163,14 @@ class DenoiserStage(TrainingStage):
         self.averaged = averaged
         self.joint_steps = joint_steps
         self.caption_dropout = caption_dropout
+        self.short_caption_steps = short_caption_steps
+        lengths = (self.scenes.input_ids != self.scenes.tokenizer.pad_token_id).sum(dim=1)
+        self.short = (lengths <= short_caption_length).nonzero()[:, 0]
+        if short_caption_steps and not len(self.short):
+            raise ConfigError(
+                f"no scene has a caption of {short_caption_length} tokens or fewer: raise num_scenes, or set "
+                "short_caption_steps 0"
+            )
         self.show_progress = show_progress
         self.latents = torch.empty(0)
         self.conditions = torch.empty(0)
@@ -176,7 +190,10 @@ class DenoiserStage(TrainingStage):
     def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
         """Return the weighted loss of one batch."""
         device, count, num_timesteps = torch.device(engine.state.device), self.batch_size, len(self.alphas_cumprod)
-        chosen = torch.randint(len(self.latents), (count,), generator=stream)
+        if engine.state.iteration <= self.short_caption_steps:
+            chosen = self.short[torch.randint(len(self.short), (count,), generator=stream)]
+        else:
+            chosen = torch.randint(len(self.latents), (count,), generator=stream)
         latents = self.latents[chosen].to(device, torch.float32)
         noise = torch.randn(latents.shape, generator=stream).to(device)
         position = (torch.arange(count) + torch.rand(count, generator=stream)) / count

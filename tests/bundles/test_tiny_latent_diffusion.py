@@ -8,7 +8,7 @@ from monai.bundle import run
 from safetensors.torch import load_file
 
 from medti_components.engines.base_model_stages import DenoiserStage
-from medti_components.errors import BaseModelError
+from medti_components.errors import BaseModelError, ConfigError
 
 CONFIG = Path(__file__).parents[2] / "bundles/tiny_latent_diffusion/configs/train.json"
 SMALL = {
@@ -19,6 +19,7 @@ SMALL = {
     "text_encoder_steps": 2,
     "denoiser_steps": 4,
     "joint_steps": 2,
+    "short_caption_steps": 1,
     "autoencoder_batch_size": 2,
     "text_encoder_batch_size": 2,
     "denoiser_batch_size": 2,
@@ -68,3 +69,11 @@ def test_going_on_from_a_folder_without_weights_says_what_to_set(tmp_path):
         _train(tmp_path / "out", **further)
     assert isinstance(caught.value.__cause__, BaseModelError)
     assert "set initial_model to a folder" in str(caught.value.__cause__)
+
+
+def test_scenes_without_a_short_caption_cannot_be_begun_with(tmp_path):
+    further = {"denoiser#step#short_caption_length": 2, "autoencoder_steps": 0, "text_encoder_steps": 0}
+    with pytest.raises(RuntimeError) as caught:
+        _train(tmp_path / "out", **further)
+    assert isinstance(caught.value.__cause__, ConfigError)
+    assert "no scene has a caption of 2 tokens or fewer" in str(caught.value.__cause__)
