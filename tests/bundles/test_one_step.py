@@ -27,7 +27,7 @@ def stack_name(stack):
 @pytest.fixture(scope="module")
 def learned(micro_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("embeddings")
-    for concept in CONCEPTS:
+    for concept in (*CONCEPTS, *CHEST_CONCEPTS):
         rows = torch.randn(2, micro_model.width, generator=random_stream(0, concept))
         save_embedding(folder / f"{concept}.safetensors", f"<{concept}>", rows, {"base_model": micro_model.name})
     return folder
@@ -50,15 +50,17 @@ def test_one_step_of_training(run_config, request, stack, bundle):
     assert [*output.glob("checkpoints/*.safetensors")]
 
 
+@pytest.mark.parametrize("bundle", TRAININGS)
 @pytest.mark.parametrize("stack", STACKS, ids=stack_name)
-def test_two_steps_of_generation(run_config, learned, micro_base, tmp_path, stack):
+def test_two_steps_of_generation(run_config, learned, micro_base, tmp_path, stack, bundle):
+    configs, _, concepts = TRAININGS[bundle]
     run_config(
         "generating",
-        [PROSTATE / "inference.json", *stack],
+        [configs / "inference.json", *stack],
         embeddings=learned,
         base_model=micro_base,
         output_dir=tmp_path / "generated",
-        prompt="<prostate_mri_positive>",
+        prompt=f"<{concepts[0]}> :0.5 AND <{concepts[1]}> :0.5",
         num_images=2,
         num_inference_steps=2,
         show_progress=False,
