@@ -65,4 +65,7 @@ def save_tensors_atomically(
     """Write tensors of any shape as a safetensors file in one piece."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with write_atomically(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(contiguous, temporary, metadata=dict(metadata or {}))
+        temporary.chmod(mode)  # the library makes files that no colleague can read, whatever the umask
