@@ -15,6 +15,7 @@ class DetectionRate:
         threshold: probability from which a finding counts as seen.
         confidence: nominal coverage of the interval, in (0, 1).
 
+    >>> import torch
     >>> probabilities = torch.tensor([[0.9, 0.8], [0.9, 0.2], [0.1, 0.7]])
     >>> wanted = torch.tensor([[True, True], [True, True], [False, True]])
     >>> print(round(DetectionRate()(probabilities, wanted).value, 3))
