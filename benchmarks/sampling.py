@@ -13,7 +13,6 @@ Two pairs, same base model, precision, scheduler and number of steps, in turns w
 """
 
 import argparse
-import csv
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionPipeline
+from result_table import show_table
 from training_step import Setting, load_model, load_plain_parts, quieten, synchronise
 
 from medti_components.inferers.latent_sampler import LatentSampler
@@ -193,12 +193,7 @@ def main() -> None:
             figures = (f"{own * 1e3:.2f}", f"{own / seconds[0]:.2f}")
             counts = (str(each.num_images), f"{sum(counted) / steps:g}", f"{len(counted) / steps:g}")
             rows.append((name, each.name, *counts, *figures))
-    print("| " + " | ".join(FIELDS) + " |\n|" + "---|" * len(FIELDS))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    if arguments.output is not None:
-        with open(arguments.output, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([FIELDS, *rows])
+    show_table(FIELDS, rows, arguments.output)
 
 
 if __name__ == "__main__":

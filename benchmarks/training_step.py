@@ -15,7 +15,6 @@ divided by their number.
 """
 
 import argparse
-import csv
 import multiprocessing
 import resource
 import statistics
@@ -31,6 +30,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
+from result_table import show_table
 from stable_diffusion_2 import NO_FOLDER, SCHEDULER_CONFIG, build_parts, byte_tokenizer
 from torch import Tensor, nn
 from transformers import CLIPTextModel
@@ -313,12 +313,7 @@ def main() -> None:
             speed_up = seconds["plain loop"] / seconds[method]
             numbers = (f"{seconds[method] * 1e3:.1f}", f"{1 / seconds[method]:.2f}", f"{speed_up:.2f}")
             rows.append((str(batch_size), method, *numbers, memory))
-    print("| " + " | ".join(fields) + " |\n|" + "---|" * len(fields))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    if arguments.output is not None:
-        with open(arguments.output, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([fields, *rows])
+    show_table(fields, rows, arguments.output)
 
 
 if __name__ == "__main__":
