@@ -84,7 +84,7 @@ def stages(options: argparse.Namespace) -> list[Stage]:
         chain.append(
             Stage(
                 f"seed_{seed}/evaluated",
-                _bundle("evaluating", "evaluate", (), keys),
+                _bundle("evaluating", "evaluate", options.overlays, keys),
                 (f"seed_{seed}/generated", f"seed_{seed}/generated_initial"),
             )
         )

@@ -5,6 +5,7 @@ What a step draws is a function of the seed, the stage and the step, so that res
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from transformers import CLIPTextModel
 from medti_components.data.scene_dataset import SceneDataset, to_unit_range
 from medti_components.errors import ConfigError
 from medti_components.losses.denoising_loss import add_noise, denoising_target
-from medti_components.networks.base_model_export import standardise_latents
+from medti_components.networks.base_model_export import align_latents_with_pixels
 from medti_components.random_streams import random_stream
 
 MAX_GRADIENT_NORM = 1.0
@@ -71,11 +72,24 @@ class TrainingStage(ABC):
         return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
+def mosaics(images: Tensor) -> Tensor:
+    """Shrink images (4 n, 3, H, W) to half and lay four at a time side by side, (n, 3, H, W): detail twice as fine.
+
+    >>> mosaics(torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 2, 2))
+    tensor([[[[0., 1.],
+              [2., 3.]]]])
+    """
+    small = nn.functional.avg_pool2d(images, 2)
+    pairs = torch.cat([small[0::2], small[1::2]], dim=3)
+    return torch.cat([pairs[0::2], pairs[1::2]], dim=2)
+
+
 class AutoencoderStage(TrainingStage):
     """Reconstructs; ``network`` is a ``GrowingAutoencoder``, ``loss_function`` an ``AutoencoderLoss``.
 
     Args:
-        way_past_steps: steps in which the outer levels learn alone, on crops of half the height and width.
+        way_past_steps: steps in which the outer levels learn alone, on crops of half the height and width; later half
+            of the images are mosaics.
     """
 
     name = "autoencoder"
@@ -91,8 +105,11 @@ class AutoencoderStage(TrainingStage):
         crop, count = (size, max(self.batch_size // 4, 1)) if whole else (size // 2, self.batch_size)
         chosen = torch.randint(len(self.scenes), (count,), generator=stream)
         top, left = torch.randint(size - crop + 1, (2,), generator=stream).tolist()
-        crops = self.scenes.images[chosen][:, :, top : top + crop, left : left + crop]
-        images = to_unit_range(crops).to(engine.state.device)
+        images = to_unit_range(self.scenes.images[chosen][:, :, top : top + crop, left : left + crop])
+        if whole:
+            chosen = torch.randint(len(self.scenes), (4 * (count // 2),), generator=stream)
+            images[: count // 2] = mosaics(to_unit_range(self.scenes.images[chosen]))
+        images = images.to(engine.state.device)
         with self.autocast(images.device):
             posterior = engine.network.encode(images, whole)
             noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
@@ -137,9 +154,9 @@ class DenoiserStage(TrainingStage):
         averaged: moving average of the network, updated each step.
         joint_steps: steps in which the text encoder learns along; then its average is kept and its outputs are cached.
         caption_dropout: share of captions replaced by the empty one, for guidance.
-        short_caption_steps: steps in which only scenes of short captions are drawn: of one object or a pair, whose
-            place is a larger part of the loss than each of many objects' is.
-        short_caption_length: tokens of a short caption, at most; start and end included.
+        caption_lengths: pairs of a longest caption, in tokens with start and end, and the step until which no longer
+            one is drawn, in order; then all are. Few objects first: the place of one is a larger part of the loss
+            there than the place of each of many.
     """
 
     name = "denoiser"
@@ -152,8 +169,7 @@ class DenoiserStage(TrainingStage):
         averaged: AveragedModel,
         joint_steps: int,
         caption_dropout: float = 0.1,
-        short_caption_steps: int = 0,
-        short_caption_length: int = 16,
+        caption_lengths: Sequence[Sequence[int]] = (),
         show_progress: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -163,14 +179,16 @@ class DenoiserStage(TrainingStage):
         self.averaged = averaged
         self.joint_steps = joint_steps
         self.caption_dropout = caption_dropout
-        self.short_caption_steps = short_caption_steps
+        self.curriculum = []
         lengths = (self.scenes.input_ids != self.scenes.tokenizer.pad_token_id).sum(dim=1)
-        self.short = (lengths <= short_caption_length).nonzero()[:, 0]
-        if short_caption_steps and not len(self.short):
-            raise ConfigError(
-                f"no scene has a caption of {short_caption_length} tokens or fewer: raise num_scenes, or set "
-                "short_caption_steps 0"
-            )
+        for longest, until_step in caption_lengths:
+            chosen = (lengths <= longest).nonzero()[:, 0]
+            if not len(chosen):
+                raise ConfigError(
+                    f"no scene has a caption of {longest} tokens or fewer: raise num_scenes, or set caption_lengths []"
+                )
+            self.curriculum.append((until_step, chosen))
+        self.curriculum.append((None, torch.arange(len(lengths))))
         self.show_progress = show_progress
         self.latents = torch.empty(0)
         self.conditions = torch.empty(0)
@@ -190,10 +208,9 @@ class DenoiserStage(TrainingStage):
     def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
         """Return the weighted loss of one batch."""
         device, count, num_timesteps = torch.device(engine.state.device), self.batch_size, len(self.alphas_cumprod)
-        if engine.state.iteration <= self.short_caption_steps:
-            chosen = self.short[torch.randint(len(self.short), (count,), generator=stream)]
-        else:
-            chosen = torch.randint(len(self.latents), (count,), generator=stream)
+        step = engine.state.iteration
+        among = next(scenes for until_step, scenes in self.curriculum if until_step is None or step <= until_step)
+        chosen = among[torch.randint(len(among), (count,), generator=stream)]
         latents = self.latents[chosen].to(device, torch.float32)
         noise = torch.randn(latents.shape, generator=stream).to(device)
         position = (torch.arange(count) + torch.rand(count, generator=stream)) / count
@@ -234,7 +251,7 @@ class DenoiserStage(TrainingStage):
         self.empty_condition = text_encoder(input_ids=self.scenes.empty_ids.to(device)).last_hidden_state.cpu()
 
 
-def standardise_on(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
-    """Give the trained autoencoder latents of unit scale over the first scenes; in place."""
+def align_latents_on(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
+    """Give the trained autoencoder latents that weigh as its pictures do, measured on the first scenes; in place."""
     images = to_unit_range(scenes.images[:num_scenes]).to(autoencoder.device)
-    standardise_latents(autoencoder.eval().requires_grad_(False), images)
+    align_latents_with_pixels(autoencoder.eval().requires_grad_(False), images)

@@ -18,26 +18,56 @@ from medti_components.files import ensure_writable_directory, write_text_atomica
 
 
 @torch.no_grad()
-def standardise_latents(autoencoder: AutoencoderKL, images: Tensor) -> None:
-    """Give every latent channel mean 0 and standard deviation 1 over ``images``; decoded images stay the same.
+def align_latents_with_pixels(autoencoder: AutoencoderKL, images: Tensor, floor: float = 1e-4) -> None:
+    """Give latents distances that are the decoded images' distances; decoded images stay the same.
 
-    Denoising from N(0, I) wants latents of unit scale. The affine map goes into the two 1x1 convolutions beside the
-    latent, so that ``scaling_factor`` is 1.
+    The new channels are uncorrelated, in falling order of the pixel energy that each stands for, which is its variance
+    too; over all channels mean 0 and standard deviation 1, as denoising from N(0, I) wants it. With every channel
+    scaled to unit variance instead, fine grain weighs as much in the denoising loss as colour and layout. The affine
+    map goes into the two 1x1 convolutions beside the latent, so that ``scaling_factor`` is 1.
 
     Args:
-        autoencoder: changed in place.
+        autoencoder: changed in place; its posterior gets one variance a channel, the average over ``images``.
         images: (N, 3, H, W) in [-1, 1].
+        floor: smallest share of the largest energy that a channel is scaled by, against division by zero.
     """
-    latents = torch.cat([autoencoder.encode(part).latent_dist.mean for part in images.split(100)])
-    mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
-    count = len(mean)
+    posteriors = [autoencoder.encode(part).latent_dist for part in images.split(100)]
+    latents = torch.cat([posterior.mean for posterior in posteriors])
+    variance = torch.cat([posterior.var for posterior in posteriors]).mean(dim=(0, 2, 3)).double()
+    values = latents.transpose(0, 1).flatten(1).double()
+    count, mean = len(values), values.mean(dim=1)
+    scale, axes = torch.linalg.eigh(torch.cov(values))
+    deviations = axes * scale.clamp(min=scale.max() * 1e-12).sqrt()  # a column for each uncorrelated direction
+    energy, directions = torch.linalg.eigh(_pixel_energy(autoencoder, latents[:100], deviations.float()).double())
+    energy, directions = energy.flip(0).clamp(min=floor * energy.max()), directions.flip(1)
+    backward = deviations @ directions / (energy * count / energy.sum()).sqrt()  # old = backward @ new + mean
+    forward = torch.linalg.inv(backward)
+
     encoding: Any = autoencoder.quant_conv
     decoding: Any = autoencoder.post_quant_conv
-    encoding.weight[:count] /= deviation[:, None, None, None]
-    encoding.bias[:count] = (encoding.bias[:count] - mean) / deviation
-    encoding.bias[count:] -= 2 * deviation.log()  # the posterior's log variance
-    decoding.bias += decoding.weight[:, :, 0, 0] @ mean
-    decoding.weight *= deviation[None, :, None, None]
+    encoding.bias[:count] = (forward @ (encoding.bias[:count].double() - mean)).float()
+    encoding.weight[:count, :, 0, 0] = (forward @ encoding.weight[:count, :, 0, 0].double()).float()
+    encoding.weight[count:] = 0
+    encoding.bias[count:] = ((forward**2) @ variance).log().float()
+    decoding.bias += (decoding.weight[:, :, 0, 0].double() @ mean).float()
+    decoding.weight[:, :, 0, 0] = (decoding.weight[:, :, 0, 0].double() @ backward).float()
+
+
+def _pixel_energy(autoencoder: AutoencoderKL, latents: Tensor, steps: Tensor) -> Tensor:
+    """Return the products (C, C) of the changes of the decoded images by ``steps`` (C, C), one a column, per latent.
+
+    Each step is taken a tenth of its way, at every place up or down at random.
+    """
+    generator = torch.Generator().manual_seed(0)
+    share = 0.1
+    sign = torch.randint(2, (len(latents), 1, *latents.shape[2:]), generator=generator).to(latents) * 2 - 1
+    decoded = autoencoder.decode(latents).sample
+    changes = [
+        (autoencoder.decode(latents + share * sign * step[None, :, None, None]).sample - decoded).flatten()
+        for step in steps.T
+    ]
+    stacked = torch.stack(changes) / share
+    return stacked @ stacked.T / sign.numel()
 
 
 def save_base_model(
@@ -55,7 +85,7 @@ def save_base_model(
     target = ensure_writable_directory(folder)
     scheduler = EulerAncestralDiscreteScheduler(
         beta_start=0.00085,
-        beta_end=0.02,
+        beta_end=0.03,
         beta_schedule="scaled_linear",
         num_train_timesteps=1000,
         prediction_type="v_prediction",

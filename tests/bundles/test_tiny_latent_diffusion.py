@@ -19,7 +19,7 @@ SMALL = {
     "text_encoder_steps": 2,
     "denoiser_steps": 4,
     "joint_steps": 2,
-    "short_caption_steps": 1,
+    "caption_lengths": [[40, 1]],
     "autoencoder_batch_size": 2,
     "text_encoder_batch_size": 2,
     "denoiser_batch_size": 2,
@@ -72,7 +72,7 @@ def test_going_on_from_a_folder_without_weights_says_what_to_set(tmp_path):
 
 
 def test_scenes_without_a_short_caption_cannot_be_begun_with(tmp_path):
-    further = {"denoiser#step#short_caption_length": 2, "autoencoder_steps": 0, "text_encoder_steps": 0}
+    further = {"caption_lengths": [[2, 1]], "autoencoder_steps": 0, "text_encoder_steps": 0}
     with pytest.raises(RuntimeError) as caught:
         _train(tmp_path / "out", **further)
     assert isinstance(caught.value.__cause__, ConfigError)

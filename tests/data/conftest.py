@@ -32,13 +32,12 @@ def phantom_picai(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def preprocessing() -> Callable[..., Any]:
-    """Build the bundle's preprocessing for an image size and sequences."""
+    """Build the bundle's preprocessing for an image size and sequences; other keys as in the config."""
 
-    def build(image_size: int = 64, sequences: tuple[str, ...] = ("t2w", "adc", "hbv")) -> Any:
+    def build(image_size: int = 64, sequences: tuple[str, ...] = ("t2w", "adc", "hbv"), **keys: Any) -> Any:
         config = json.loads((BUNDLE / "configs" / "train.json").read_text())
-        parser = ConfigParser(
-            {"preprocessing": config["preprocessing"], "image_size": image_size, "sequences": list(sequences)}
-        )
+        config = {name: config[name] for name in ("preprocessing", "field_of_view_mm")}
+        parser = ConfigParser(config | {"image_size": image_size, "sequences": list(sequences)} | keys)
         return parser.get_parsed_content("preprocessing")
 
     return build

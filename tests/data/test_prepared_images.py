@@ -160,6 +160,12 @@ def test_the_image_shows_the_slice_of_the_t2w_volume(phantom_picai, preprocessin
     torch.testing.assert_close(image, expected.expand(3, 300, 300), atol=1e-5, rtol=0)
 
 
+def test_a_smaller_field_of_view_is_the_middle_of_the_image(phantom_picai, preprocessing):
+    (entry,) = picai_datalist(phantom_picai, CONCEPTS[1:], 1, 0, 0, "training")
+    whole, middle = preprocessing(300)(entry)["image"], preprocessing(192, field_of_view_mm=96.0)(entry)["image"]
+    torch.testing.assert_close(middle, whole[:, 54:246, 54:246], atol=1e-5, rtol=0)
+
+
 def test_adc_of_the_image_lies_on_the_t2w_grid(phantom_picai, preprocessing):
     """The same as resampling the whole volume by SimpleITK, which knows nothing of MONAI's affines."""
     (entry,) = picai_datalist(phantom_picai, CONCEPTS[:1], 1, 0, 0, "training")

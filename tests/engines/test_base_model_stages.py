@@ -5,7 +5,7 @@ from torch import nn
 from medti_components.engines.base_model_stages import average_weights
 from medti_components.losses.autoencoder_loss import AutoencoderLoss
 from medti_components.losses.contrastive_loss import ContrastiveLoss
-from medti_components.networks.base_model_export import standardise_latents
+from medti_components.networks.base_model_export import align_latents_with_pixels
 from medti_components.networks.small_autoencoder import GrowingAutoencoder, small_autoencoder
 
 
@@ -23,18 +23,57 @@ def _autoencoder():
     )
 
 
-def test_standardised_latents_have_unit_scale_and_decode_to_the_same_image():
-    autoencoder, images = _autoencoder(), torch.rand(20, 3, 16, 16) * 2 - 1
+def _aligned():
+    """An autoencoder, images, and its posterior and reconstruction before and after its latents are aligned."""
+    autoencoder = _autoencoder()
+    images = torch.nn.functional.interpolate(torch.rand(200, 3, 5, 5) * 2 - 1, 16, mode="bicubic").clamp(-1, 1)
     with torch.no_grad():
         before = autoencoder.encode(images).latent_dist
         decoded = autoencoder.decode(before.mean).sample
-        standardise_latents(autoencoder, images)
+        align_latents_with_pixels(autoencoder, images)
         after = autoencoder.encode(images).latent_dist
+    return autoencoder, images, before, decoded, after
+
+
+def test_aligned_latents_are_uncorrelated_with_unit_scale_in_all_and_decode_to_the_same_image():
+    autoencoder, _, before, decoded, after = _aligned()
+    with torch.no_grad():
         again = autoencoder.decode(after.mean).sample
-    assert torch.allclose(after.mean.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
-    assert torch.allclose(after.mean.std((0, 2, 3)), torch.ones(3), atol=1e-3)
-    assert torch.allclose(after.std, before.std / before.mean.std((0, 2, 3))[:, None, None], rtol=1e-3)
-    assert torch.allclose(again, decoded, atol=1e-4)
+    values = after.mean.transpose(0, 1).flatten(1)
+    covariance = torch.cov(values)
+    variances = covariance.diagonal()
+    assert torch.allclose(values.mean(1), torch.zeros(3), atol=1e-3)
+    assert torch.allclose(variances.sum(), torch.tensor(3.0), rtol=1e-3)
+    assert torch.allclose(covariance, variances.diag(), atol=1e-3)
+    assert variances[0] >= variances[1] >= variances[2]
+    assert torch.allclose(again, decoded, atol=1e-3)
+    # one variance a channel, carried through the map; sampling disturbs the picture as much as before
+    assert torch.allclose(after.var.std((0, 2, 3)), torch.zeros(3), atol=1e-6)
+    noise = torch.randn(after.mean.shape)
+    with torch.no_grad():
+        disturbed = [autoencoder.decode(after.mean + after.std * noise).sample - again]
+    assert 0.3 < disturbed[0].square().mean() / _disturbance(before, noise) < 3
+
+
+def _disturbance(before, noise):
+    autoencoder = _autoencoder()
+    with torch.no_grad():
+        return (
+            (autoencoder.decode(before.mean + before.std * noise).sample - autoencoder.decode(before.mean).sample)
+            .square()
+            .mean()
+        )
+
+
+def test_a_step_in_any_aligned_channel_changes_the_picture_alike():
+    autoencoder, _, _, decoded, after = _aligned()
+    changes = []
+    for channel in range(3):
+        step = torch.zeros_like(after.mean)
+        step[:, channel] = 0.05 * torch.randn(step.shape[0], *step.shape[2:])
+        with torch.no_grad():
+            changes.append((autoencoder.decode(after.mean + step).sample - decoded).square().mean().item())
+    assert max(changes) < 3 * min(changes)
 
 
 def test_residual_branches_begin_at_zero_and_the_posterior_narrow():
