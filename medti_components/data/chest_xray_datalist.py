@@ -24,13 +24,14 @@ def chest_xray_datalist(
     skip_unreadable: bool = False,
     num_test_cases: int | None = None,
     single_finding: bool = True,
+    several_findings: bool = False,
 ) -> list[dict[str, Any]]:
     """List images of CheXpert ('chexpert') or of NIH ChestX-ray14 ('nih').
 
     Args:
         dataset_format: 'chexpert' or 'nih'.
         dataset_dir, concepts, num_cases, num_validation_cases, seed, split, views, skip_unreadable, num_test_cases,
-            single_finding: as :func:`chexpert_datalist` has them.
+            single_finding, several_findings: as :func:`chexpert_datalist` has them.
 
     Raises:
         ConfigError: ``dataset_format`` is neither, or a key does not fit.
@@ -56,4 +57,5 @@ def chest_xray_datalist(
         skip_unreadable=skip_unreadable,
         num_test_cases=num_test_cases,
         single_finding=single_finding,
+        several_findings=several_findings,
     )

@@ -53,6 +53,7 @@ def chexpert_datalist(
     skip_unreadable: bool = False,
     num_test_cases: int | None = None,
     single_finding: bool = True,
+    several_findings: bool = False,
 ) -> list[dict[str, Any]]:
     """List the images of one split, ``num_cases`` of each concept for training, all images of a patient in one split.
 
@@ -70,9 +71,11 @@ def chexpert_datalist(
         skip_unreadable: leave out images whose file is missing, and log them.
         num_test_cases: test images of each concept; all that are left where None.
         single_finding: leave out images with more than one of the four findings.
+        several_findings: list images with at least two of the diseases instead, ``num_cases`` in all.
 
     Returns:
-        entries with the path image, label, findings, view, concept, patient_id, study_id.
+        entries with the path image, label, findings, view, concept, patient_id, study_id; no label with several
+        findings.
 
     Raises:
         ConfigError: a key does not fit.
@@ -81,7 +84,15 @@ def chexpert_datalist(
     sizes = SplitSizes(num_cases, num_validation_cases, num_test_cases, split)
     radiographs = read_chexpert(dataset_dir)
     return radiograph_datalist(
-        radiographs, dataset_dir, concepts, sizes, seed, views, skip_unreadable, single_finding=single_finding
+        radiographs,
+        dataset_dir,
+        concepts,
+        sizes,
+        seed,
+        views,
+        skip_unreadable,
+        single_finding=single_finding,
+        several_findings=several_findings,
     )
 
 

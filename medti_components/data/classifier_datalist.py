@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The studies that an evaluation's classifier learns from: none that the words learned from or are measured against."""
+"""The cases that an evaluation's classifier learns from: none that the words learned from or are measured against."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,23 @@ CLASSIFIER_KEYS = {
 }
 
 
+@contextmanager
+def renamed_keys(keys: Mapping[str, str]) -> Iterator[None]:
+    """Let the errors of what is done within name the config's own keys in place of the functions' arguments.
+
+    >>> with renamed_keys({"num_cases": "num_classifier_cases"}):
+    ...     raise ConfigError("num_cases must be a whole number: correct --num_cases")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: num_classifier_cases must be a whole number: correct --num_classifier_cases
+    """
+    try:
+        yield
+    except MedtiError as error:
+        message = re.sub(rf"\b({'|'.join(keys)})\b", lambda found: keys[found[1]], str(error))
+        raise type(error)(message) from error
+
+
 def classifier_datalist(
     dataset_dir: str | Path,
     classifier_dataset_dir: str | Path | None,
@@ -30,25 +48,31 @@ def classifier_datalist(
     seed: int,
     split: str,
     skip_unreadable: bool = False,
+    datalist: Callable[..., list[dict[str, Any]]] = picai_datalist,
+    keys: Mapping[str, str] = CLASSIFIER_KEYS,
 ) -> list[dict[str, Any]]:
-    """List the studies of the classifier's own training or validation split, as :func:`picai_datalist` does.
+    """List the cases of the classifier's own training or validation split, as ``datalist`` does.
 
     Args:
         dataset_dir: the studies that the words were learned from.
         classifier_dataset_dir: other studies; None takes what training, validation and test leave of ``dataset_dir``.
-        concepts: tokens that end in ``negative>`` or ``positive>``.
-        num_cases: training studies of each concept, as the words' training had them.
-        num_validation_cases: its validation studies of each concept.
-        num_test_cases: held-out studies of each concept that generated images are measured against.
-        num_classifier_cases: studies of each concept that the classifier learns from.
-        num_classifier_validation_cases: studies of each concept that it is tried on.
+        concepts: tokens that ``datalist`` knows.
+        num_cases: training cases of each concept, as the words' training had them.
+        num_validation_cases: its validation cases of each concept.
+        num_test_cases: held-out cases of each concept that generated images are measured against.
+        num_classifier_cases: cases of each concept that the classifier learns from.
+        num_classifier_validation_cases: cases of each concept that it is tried on.
         seed: decides who is in which split.
         split: 'training' or 'validation', the classifier's.
-        skip_unreadable: leave out studies without one of their files, and log them.
+        skip_unreadable: leave out cases without one of their files, and log them.
+        datalist: reads a data set; takes ``dataset_dir``, ``concepts``, the three numbers of cases, ``seed``, ``split``
+            and ``skip_unreadable``, as :func:`picai_datalist` does.
+        keys: the config keys that the classifier's ``dataset_dir``, ``num_cases`` and ``num_validation_cases`` came
+            from, for the messages.
 
     Raises:
         ConfigError: a key does not fit.
-        DataError: the data set or a file of a study is missing, or there are fewer cases than asked for.
+        DataError: the data set or a file of a case is missing, or there are fewer cases than asked for.
     """
     if split not in SPLITS[:2]:
         raise ConfigError(f"split must be 'training' or 'validation', got '{split}': correct the datalist's split")
@@ -56,37 +80,38 @@ def classifier_datalist(
     if classifier_dataset_dir is None:
         held_out = {**shared, "dataset_dir": dataset_dir, "num_cases": num_cases, "split": "test"}
         held_out["num_validation_cases"] = num_validation_cases
-        return _left_over(held_out, num_test_cases, num_classifier_cases, num_classifier_validation_cases, split)
-    try:
-        return picai_datalist(
+        tested = {entry["patient_id"] for entry in datalist(**held_out, num_test_cases=num_test_cases)}
+        left: dict[str, list[dict[str, Any]]] = {}
+        for entry in datalist(**held_out):
+            own = left.setdefault(entry["concept"], [])
+            own += [entry] if entry["patient_id"] not in tested else []
+        return _split_left(left, num_classifier_cases, num_classifier_validation_cases, seed, split, keys["num_cases"])
+    with renamed_keys(keys):
+        return datalist(
             dataset_dir=classifier_dataset_dir,
             num_cases=num_classifier_cases,
             num_validation_cases=num_classifier_validation_cases,
             split=split,
             **shared,
         )
-    except MedtiError as error:
-        names = "|".join(CLASSIFIER_KEYS)
-        message = re.sub(rf"\b({names})\b", lambda found: CLASSIFIER_KEYS[found[1]], str(error))
-        raise type(error)(message) from error
 
 
-def _left_over(
-    held_out: dict[str, Any], num_test_cases: int, num_training: int, num_validation: int, split: str
+def _split_left(
+    left: Mapping[str, Sequence[dict[str, Any]]],
+    num_training: int,
+    num_validation: int,
+    seed: int,
+    split: str,
+    key: str,
 ) -> list[dict[str, Any]]:
-    """Split those studies that the test split does not need."""
-    tested = {entry["patient_id"] for entry in picai_datalist(**held_out, num_test_cases=num_test_cases)}
-    left = [entry for entry in picai_datalist(**held_out) if entry["patient_id"] not in tested]
+    """Split those cases of each concept that the test split does not need."""
     entries = []
-    for concept in held_out["concepts"]:
-        own = [entry for entry in left if entry["concept"] == concept]
-        splits = split_by_patient(
-            own, lambda entry: str(entry["patient_id"]), num_training, num_validation, 0, held_out["seed"]
-        )
+    for concept, own in left.items():
+        splits = split_by_patient(own, lambda entry: str(entry["patient_id"]), num_training, num_validation, 0, seed)
         if len(splits.training) < num_training or len(splits.validation) < num_validation:
             raise DataError(
                 f"concept '{concept}' has {len(own)} cases left for the classifier, {num_training + num_validation} "
-                "are asked for: lower --num_classifier_cases, or give other studies by --classifier_dataset_dir"
+                f"are asked for: lower --{key}, or give other studies by --classifier_dataset_dir"
             )
         entries += getattr(splits, split)
     return entries

@@ -34,6 +34,7 @@ def nih_chest_xray_datalist(
     skip_unreadable: bool = False,
     num_test_cases: int | None = None,
     single_finding: bool = True,
+    several_findings: bool = False,
 ) -> list[dict[str, Any]]:
     """List the images of one split, as :func:`chexpert_datalist` does; the labels know no uncertainty.
 
@@ -62,6 +63,7 @@ def nih_chest_xray_datalist(
         views,
         skip_unreadable,
         single_finding=single_finding,
+        several_findings=several_findings,
         located=located,
     )
 

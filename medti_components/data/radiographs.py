@@ -14,6 +14,7 @@ from medti_components.errors import ConfigError, DataError
 logger = logging.getLogger(__name__)
 
 FINDINGS = ("no_finding", "cardiomegaly", "pleural_effusion", "pneumonia")
+SEVERAL_FINDINGS = "several findings"  # stands for the concept of images with more than one
 VIEWS = ("AP", "PA")
 SKIP_REMEDY = "leave such images out by --skip_unreadable true"
 
@@ -43,6 +44,10 @@ class Radiograph:
         if self.uncertain or finding not in self.findings:
             return False
         return len(self.findings) == 1 or not single_finding
+
+    def shows_several(self, findings: Iterable[str]) -> bool:
+        """Tell whether the image shows at least two of the diseases among ``findings``, and leaves nothing open."""
+        return not self.uncertain and len(self.findings & (set(findings) - {FINDINGS[0]})) > 1
 
 
 def concept_findings(concepts: Iterable[str]) -> dict[str, str]:
@@ -94,6 +99,7 @@ def radiograph_datalist(
     skip_unreadable: bool = False,
     single_finding: bool = True,
     located: Callable[[Radiograph], Path] = lambda radiograph: Path(radiograph.path),
+    several_findings: bool = False,
 ) -> list[dict[str, Any]]:
     """List the images of one split, ``sizes.num_cases`` of each concept for training.
 
@@ -110,10 +116,12 @@ def radiograph_datalist(
         skip_unreadable: leave out images whose file is missing, and log them.
         single_finding: leave out images with more than one of :data:`FINDINGS`.
         located: where an image's file lies; asked only about images that come up.
+        several_findings: list images with at least two of the concepts' diseases instead, as one group for which the
+            sizes hold: those of patients without an image that stands for a concept, who are in no split of the others.
 
     Returns:
-        entries with the path image, label (0 to 3, in the order of :data:`FINDINGS`), findings (all of them), view,
-        concept, patient_id, study_id.
+        entries with the path image, label (0 to 3, in the order of :data:`FINDINGS`; not with several findings),
+        findings (all of them), view, concept (:data:`SEVERAL_FINDINGS` where these are listed), patient_id, study_id.
 
     Raises:
         ConfigError: a key does not fit.
@@ -129,10 +137,18 @@ def radiograph_datalist(
     counts_for = {
         radiograph.patient_id: concept for concept in reversed(rarest_first) for radiograph in of_concept[concept]
     }
+    candidates = {
+        concept: [radiograph for radiograph in own if counts_for[radiograph.patient_id] == concept]
+        for concept, own in of_concept.items()
+    }
+    if several_findings:
+        of_concept = {SEVERAL_FINDINGS: [each for each in in_view if each.shows_several(findings.values())]}
+        candidates = {
+            SEVERAL_FINDINGS: [each for each in of_concept[SEVERAL_FINDINGS] if each.patient_id not in counts_for]
+        }
     entries: list[dict[str, Any]] = []
-    for concept, finding in findings.items():
+    for concept, chosen in candidates.items():
         files = _Files(located, skip_unreadable)
-        chosen = [radiograph for radiograph in of_concept[concept] if counts_for[radiograph.patient_id] == concept]
         splits = split_by_patient(
             chosen,
             lambda radiograph: radiograph.patient_id,
@@ -144,12 +160,13 @@ def radiograph_datalist(
             files.is_there,
         )
         num_elsewhere = len(of_concept[concept]) - len(chosen)
-        notes = [f"{num_elsewhere} of patients with a rarer concept"] if num_elsewhere else []
+        elsewhere = "with an image of a concept" if several_findings else "with a rarer concept"
+        notes = [f"{num_elsewhere} of patients {elsewhere}"] if num_elsewhere else []
         sizes.check(concept, dataset_dir, splits, files.num_missing, notes)
         entries += [
             {
                 "image": str(files.path(radiograph)),
-                "label": FINDINGS.index(finding),
+                **({} if several_findings else {"label": FINDINGS.index(findings[concept])}),
                 "findings": [name for name in FINDINGS if name in radiograph.findings],
                 "view": radiograph.view,
                 "concept": concept,

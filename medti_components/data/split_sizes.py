@@ -67,11 +67,12 @@ class SplitSizes:
             notes: what else was left out, for the message.
         """
         if self.split == "test":
-            num_left, asked = len(splits.test), self.num_test_cases or 1
+            num_left, asked = len(splits.test), 1 if self.num_test_cases is None else self.num_test_cases
             if num_left < asked:
+                others = self.num_cases or self.num_validation_cases
                 raise DataError(
-                    f"concept '{concept}' has {num_left} cases left for test, {asked} are asked for: "
-                    "lower --num_cases or --num_validation_cases"
+                    f"concept '{concept}' has {num_left} cases left for test, {asked} are asked for: lower "
+                    + ("--num_cases or --num_validation_cases" if others else "--num_test_cases")
                 )
             return
         num_found, num_asked = len(splits.training) + len(splits.validation), self.num_cases + self.num_validation_cases
