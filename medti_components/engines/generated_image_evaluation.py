@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hold generated images against real ones: does a classifier see the finding, and how far apart are the features."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,12 @@ import torch
 from torch.utils.data import Dataset
 
 from medti_components.data.provenance import software_versions
+from medti_components.engines.evaluation_output import check_classifier_apart, num_shared, write_evaluation
 from medti_components.errors import ConfigError, DataError
-from medti_components.files import save_tensors_atomically, write_text_atomically
 from medti_components.metrics.classified_images import ClassifiedImages, classify_images
 from medti_components.metrics.evaluation_report import EvaluationReport
 from medti_components.metrics.feature_scale import FeatureScale
-from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.interval_estimate import IntervalEstimate, plain_figures
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance, divide_distances
 from medti_components.metrics.roc_auc import RocAuc
 from medti_components.networks.finding_classifier import FindingClassifier
@@ -99,17 +98,10 @@ class GeneratedImageEvaluation:
             raise ConfigError(
                 f"concepts must hold the negative and the positive concept, got {len(self.concepts)}: set --concepts"
             )
-        seen = _contents(self.training_images)
         for name in ("real", "more real"):
-            shared = len(seen & _contents(self.sets[name])) if name in self.sets else 0
-            if shared:
-                raise DataError(
-                    f"classifier_dataset_dir must hold other studies than dataset_dir, got {shared} images in both: "
-                    "set --classifier_dataset_dir to studies of other patients"
-                )
-        if "more real" in self.sets and (
-            shared := len(_contents(self.sets["real"]) & _contents(self.sets["more real"]))
-        ):
+            if name in self.sets:
+                check_classifier_apart(self.training_images, self.sets[name])
+        if "more real" in self.sets and (shared := num_shared(self.sets["real"], self.sets["more real"])):
             raise DataError(
                 f"reference and training split of dataset_dir share {shared} images: make the studies again"
             )
@@ -127,16 +119,15 @@ class GeneratedImageEvaluation:
             "kid": {concept: self._distances(concept, seen, scale) for concept in self.concepts},
         }
         document = {
-            **_as_plain(metrics),
+            **plain_figures(metrics),
             "features": f"{type(self.network).__name__}, {seen['real'].features.shape[1]} features, centred and scaled",
             "num_classifier_training_images": len(trained_on),
             "settings": self.settings,
             "versions": software_versions(),
         }
-        write_text_atomically(self.output_dir / "metrics.json", json.dumps(document, indent=2) + "\n")
-        save_tensors_atomically(self.output_dir / "classifier.safetensors", self.network.state_dict())
         report = EvaluationReport(self.concepts, self.channel_names, self.num_pictures)
-        write_text_atomically(self.output_dir / "report.html", report.render(metrics, seen, self.sets, self.settings))
+        page = report.render(metrics, seen, self.sets, self.settings)
+        write_evaluation(self.output_dir, document, page, self.network)
         self._log(metrics)
         return document
 
@@ -163,13 +154,3 @@ class GeneratedImageEvaluation:
             for name, figure in figures.items():
                 logger.info("KID of %s, %s: %s", concept, name, figure or "undetermined")
         logger.info("Report: %s", self.output_dir / "report.html")
-
-
-def _contents(images: Images) -> set[bytes]:
-    return {images[index]["image"].numpy().tobytes() for index in range(len(images))}  # type: ignore[arg-type]
-
-
-def _as_plain(figures: Any) -> Any:
-    if isinstance(figures, Mapping):
-        return {name: _as_plain(figure) for name, figure in figures.items()}
-    return figures.as_dict() if isinstance(figures, IntervalEstimate) else figures

@@ -1,29 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures and pictures of an evaluation in one HTML file that needs nothing else."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from sklearn.metrics import roc_curve
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from medti_components.metrics.classified_images import ClassifiedImages
-from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.report_page import (
+    figures_table,
+    grid_png,
+    picture,
+    plot_png,
+    report_page,
+    settings_table,
+)
 
 Images = Dataset[dict[str, Any]]
-
-_STYLE = """
-body { font: 16px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; } th, td { border-bottom: 1px solid #ccc; padding: .3em .8em; text-align: left; }
-figure { margin: 1em 0; } img { max-width: 100%; } figcaption { color: #555; }
-""".strip()
 
 _WORDS = {
     "real": "held-out real images",
@@ -64,13 +61,11 @@ class EvaluationReport:
             settings: shown as they are.
         """
         parts = [
-            "<h1>Generated images beside real ones</h1>",
-            "<p>Synthetic images, for research. Not for diagnosis.</p>",
             "<h2>Is the finding seen?</h2>",
             "<p>A classifier trained on other real images scores each image. Area under the ROC curve of "
             f"{escape(self.concepts[1])} against {escape(self.concepts[0])}; 0.5 is chance, 1 is perfect.</p>",
-            _table([(_WORDS[name], figure) for name, figure in metrics["auc"].items()], "AUC"),
-            _figure(_roc_png(seen, self.concepts), "ROC curves", "ROC curves of the classifier"),
+            figures_table([(_WORDS[name], figure) for name, figure in metrics["auc"].items()], "AUC"),
+            picture(_roc_png(seen, self.concepts), "ROC curves", "ROC curves of the classifier"),
             "<h2>How far are generated from real images?</h2>",
             "<p>Kernel inception distance (KID) to held-out real images on the classifier's features: zero for equal "
             "distributions. Other real images at their own n show what is reachable.</p>",
@@ -78,7 +73,7 @@ class EvaluationReport:
         for concept, figures in metrics["kid"].items():
             parts += [
                 f"<h3>{escape(concept)}</h3>",
-                _table([(_WORDS[name], figure) for name, figure in figures.items()], "KID"),
+                figures_table([(_WORDS[name], figure) for name, figure in figures.items()], "KID"),
             ]
         parts.append(
             f"<h2>Pictures</h2><p>Rows: {escape(', '.join(self.channel_names))}. The first images, unselected.</p>"
@@ -87,30 +82,20 @@ class EvaluationReport:
             for name, images in sets.items():
                 if name != "more real":
                     caption = f"{concept}: {_WORDS[name]}"
-                    parts.append(_figure(self._pictures_png(images, concept), caption, caption))
-        parts += ["<h2>Settings</h2>", _settings_table(settings)]
-        body = "\n".join(parts)
-        return (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            f"<title>Generated images beside real ones</title><style>{_STYLE}</style></head>\n"
-            f"<body>\n{body}\n</body></html>\n"
-        )
+                    parts.append(picture(self._pictures_png(images, concept), caption))
+        parts += ["<h2>Settings</h2>", settings_table(settings)]
+        return report_page("Generated images beside real ones", parts)
 
     def _pictures_png(self, images: Images, concept: str) -> bytes:
         """The first images of a concept: a column an image, a row a channel, in grey."""
-        columns: list[torch.Tensor] = []
+        columns: list[Tensor] = []
         for index in range(len(images)):  # type: ignore[arg-type]
             item = images[index]
             if item["concept"] == concept:
-                columns.append(torch.cat(list(item["image"][: len(self.channel_names)]), dim=0))
+                columns.append(item["image"][: len(self.channel_names)])
             if len(columns) == self.num_pictures:
                 break
-        grey = ((torch.cat(columns, dim=1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
-        scale = max(1, 128 // columns[0].shape[1])
-        picture = Image.fromarray(np.kron(grey, np.ones((scale, scale), dtype=np.uint8)))
-        buffer = io.BytesIO()
-        picture.save(buffer, format="PNG")
-        return buffer.getvalue()
+        return grid_png(columns)
 
 
 def _roc_png(seen: Mapping[str, ClassifiedImages], concepts: Sequence[str]) -> bytes:
@@ -123,33 +108,4 @@ def _roc_png(seen: Mapping[str, ClassifiedImages], concepts: Sequence[str]) -> b
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
     figure.legend(loc="outside lower center")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
-
-
-def _figure(png: bytes, caption: str, alternative: str) -> str:
-    data = base64.b64encode(png).decode()
-    return (
-        f'<figure><img alt="{escape(alternative)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _table(rows: Sequence[tuple[str, IntervalEstimate | None]], heading: str) -> str:
-    cells = [f"<tr><th>images</th><th>{heading}</th><th>n</th><th>interval</th></tr>"]
-    for name, figure in rows:
-        if figure is None:
-            cells.append(f"<tr><td>{escape(name)}</td><td>undetermined</td><td></td><td></td></tr>")
-            continue
-        counts = ", ".join(f"{count} {group}" for group, count in figure.counts.items())
-        cells.append(
-            f"<tr><td>{escape(name)}</td><td>{escape(str(figure))}</td><td>{escape(counts)}</td>"
-            f"<td>{figure.confidence:.0%}, {escape(figure.method)}</td></tr>"
-        )
-    return f"<table>{''.join(cells)}</table>"
-
-
-def _settings_table(settings: Mapping[str, Any]) -> str:
-    rows = (f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>" for name, value in settings.items())
-    return f"<table>{''.join(rows)}</table>"
+    return plot_png(figure)

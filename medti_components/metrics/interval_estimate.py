@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,15 @@ class IntervalEstimate:
             "method": self.method,
             "n": dict(self.counts),
         }
+
+
+def plain_figures(figures: Any) -> Any:
+    """Return figures in mappings of any depth as a JSON file holds them.
+
+    >>> plain_figures({"auc": {"real": IntervalEstimate(0.5, 0.4, 0.6, {"real": 9}, "exact"), "other": None}})["auc"]
+    {'real': {'value': 0.5, 'interval': [0.4, 0.6], 'confidence': 0.95, 'method': 'exact', 'n': {'real': 9}},
+    'other': None}
+    """
+    if isinstance(figures, Mapping):
+        return {name: plain_figures(figure) for name, figure in figures.items()}
+    return figures.as_dict() if isinstance(figures, IntervalEstimate) else figures
