@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from medti_components.errors import DataError
@@ -19,11 +20,28 @@ class InpaintingFidelity:
             mask changes, what is seen is inside. None where the finding was seen in every image before.
         num_seen_before: images left out of that share, as the finding was seen in them before.
         largest_change_outside: largest absolute difference of a pixel outside the mask, in the images' own unit.
+        unchanged_outside: share of images in which no pixel outside the mask has changed.
     """
 
     seen_inside: IntervalEstimate | None
     num_seen_before: int
     largest_change_outside: float
+    unchanged_outside: IntervalEstimate
+
+
+def largest_change_outside(before: Tensor, after: Tensor, mask: Tensor) -> float:
+    """Return the largest absolute difference of a pixel outside the mask, 0 where all is within it.
+
+    Args:
+        before: image (C, H, W).
+        after: the same after inpainting.
+        mask: bool (1, H, W), true where the image may change.
+
+    >>> before, mask = torch.zeros(1, 2, 2), torch.tensor([[[True, False], [False, False]]])
+    >>> largest_change_outside(before, before + mask, mask), largest_change_outside(before, before + 3, mask)
+    (0.0, 3.0)
+    """
+    return float(((after.double() - before.double()).abs() * ~mask.bool()).max())
 
 
 def measure_inpainting(
@@ -55,12 +73,27 @@ def measure_inpainting(
             "before and after must have shape (n, C, H, W) with n >= 1, masks (n, 1, H, W), probabilities (n,), got "
             f"{tuple(before.shape)}, {tuple(after.shape)}, {tuple(masks.shape)}, {tuple(probability_after.shape)}"
         )
+    changes = torch.tensor([largest_change_outside(*images) for images in zip(before, after, masks, strict=True)])
+    return inpainting_fidelity(changes, probability_before, probability_after, rate)
+
+
+def inpainting_fidelity(
+    changes: Tensor, probability_before: Tensor, probability_after: Tensor, rate: DetectionRate | None = None
+) -> InpaintingFidelity:
+    """Sum up images of which the change outside the mask is known.
+
+    Args:
+        changes: of each image, by :func:`largest_change_outside`, (n,) with n >= 1.
+        probability_before: of the finding, (n,) in [0, 1].
+        probability_after: likewise, after.
+        rate: decides what counts as seen; its threshold is 0.5 by default.
+    """
     rate = rate or DetectionRate()
     was_unseen = probability_before < rate.threshold
     outcomes = probability_after[was_unseen] >= rate.threshold
-    change = (after.double() - before.double()).abs() * ~masks.bool()
     return InpaintingFidelity(
         rate.of_outcomes(outcomes) if len(outcomes) else None,
-        int(count - was_unseen.sum()),
-        float(change.max()),
+        int(len(changes) - was_unseen.sum()),
+        float(changes.max()),
+        rate.of_outcomes(changes == 0),
     )
