@@ -50,8 +50,9 @@ def initialize() -> None:
     """Prepare a run: the first entry of ``initialize`` in every config of a bundle.
 
     From here on a user's mistake ends in one line on stderr. Every key set on the command line (or as an argument of
-    ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs;
-    values must be of the kind of the config's own. ``--resume true`` is understood, and text is taken as typed.
+    ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs, or
+    of those of the bundles beside it, since they share overlays; values must be of the kind of the config's own.
+    ``--resume true`` is understood, and text is taken as typed.
 
     Raises:
         ConfigError: a key, run id or value does not fit.
@@ -71,10 +72,16 @@ def initialize() -> None:
     base = ConfigParser.load_config_file(files[0])
     configs = {Path(files[0]).name: base, **own}
     for file in files[1:]:
-        check_overlay(Path(file).name, ConfigParser.load_config_file(file), configs)
+        check_overlay(Path(file).name, ConfigParser.load_config_file(file), {**configs, **_configs_beside(folder)})
     typed = typed_values(sys.argv[1:]) if _is_command_line() else {}
     _check_overrides(workflow.parser, _overrides(arguments), base, own, typed)
     _check_run_id(workflow)
+
+
+def _configs_beside(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the configs of the bundles beside the one whose configs are in ``folder``."""
+    paths = [path for name in BUNDLE_CONFIGS for path in folder.resolve().parent.parent.glob(f"*/configs/{name}")]
+    return {str(path): ConfigParser.load_config_file(path) for path in paths}
 
 
 def _check_overrides(

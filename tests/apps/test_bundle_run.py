@@ -115,6 +115,17 @@ def test_overlays_are_checked_against_all_configs_of_the_bundle(bundle, tmp_path
     assert line == "error: fast.json: unknown key 'max_step': did you mean 'max_steps'?"
 
 
+def test_overlays_may_hold_keys_of_the_bundles_beside(bundle, tmp_path):
+    overlay = tmp_path / "embedded.json"
+    overlay.write_text(json.dumps({"max_steps": 5, "field_of_view_mm": 96.0}))
+    line = failure_of([str(bundle / "train.json"), str(overlay)])
+    assert line.startswith("error: embedded.json: unknown key 'field_of_view_mm': known here: ")
+    beside = tmp_path / "another_bundle" / "configs"
+    beside.mkdir(parents=True)
+    (beside / "train.json").write_text(json.dumps({**COMMON, "field_of_view_mm": 150.0}))
+    assert results_of([str(bundle / "train.json"), str(overlay)])["steps"] == 5
+
+
 def test_a_workflow_made_by_hand_is_checked_too(bundle):
     workflow = ConfigWorkflow(config_file=str(bundle / "train.json"), logging_file=False, max_stpes=3)
     with pytest.raises(RuntimeError) as caught:
