@@ -15,7 +15,8 @@ class FindingClassifier(nn.Module):
 
     Args:
         in_channels: channels of the images.
-        num_classes: number of classes; with two, class 1 is the finding.
+        num_classes: number of classes; with two, class 1 is the finding. Where several findings may be in an image, the
+            number of findings, and each logit is the log-odds of one.
         channels: number of feature maps of each unit.
         num_groups: groups of channels that are normalised together; divides every entry of ``channels``.
 
@@ -55,5 +56,5 @@ class FindingClassifier(nn.Module):
         return logits
 
     def probability(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) in [-1, 1] -> probability (B,) of class 1, in [0, 1]."""
+        """Images (B, C, H, W) in [-1, 1] -> probability (B,) of class 1 of two, in [0, 1]."""
         return self(images).softmax(1)[:, 1]
