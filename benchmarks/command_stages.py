@@ -5,8 +5,9 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,22 @@ class StageRecord:
             return float("nan")
         last = self.attempts[-1]["command"]
         return sum(attempt["seconds"] for attempt in self.attempts if attempt["command"] == last) / 60
+
+
+def arguments_of(keys: Mapping[str, Any]) -> list[str]:
+    """Return keys and values as a command line has them; those that are None are left out.
+
+    >>> arguments_of({"seed": 3, "max_steps": None})
+    ['--seed', '3']
+    """
+    return [text for key, value in keys.items() if value is not None for text in (f"--{key}", str(value))]
+
+
+def bundle_command(run_id: str, config_files: Sequence[Path], keys: Mapping[str, Any]) -> list[str]:
+    """Return the command that runs a bundle's config with the overlays behind it."""
+    files = [str(path) for path in config_files]
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
+    return [*command, "--config_file", str(files) if len(files) > 1 else files[0], *arguments_of(keys)]
 
 
 def record_of(name: str, output_dir: Path) -> StageRecord:
