@@ -58,7 +58,7 @@ def write_inpainting(folder: Path, prompts, mode="RGB", size=SIZE):
         mask[size // 4 : size // 2, size // 4 : size // 2] = 255
         mask[size // 2, size // 4 : size // 2] = 1
         after = before.copy()
-        after[mask > 0] ^= 255
+        after[mask > 0] ^= np.iinfo(before.dtype).max
         names = {"image": f"source_{number}.png", "file": f"images/{number}.png", "mask": f"images/{number}_soft.png"}
         for name, pixels in (("image", before), ("file", after), ("mask", mask)):
             Image.fromarray(pixels).save(folder / names[name])
