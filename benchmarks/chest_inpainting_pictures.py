@@ -27,7 +27,7 @@ from medti_components.transforms.resize_image import ResizeImaged
 
 KIND = "painted"
 WIDENED = 1.3  # of an ellipse that just reaches the borders of what it is about
-SMALLEST = 0.1  # of the image's edge, the least half axis
+SMALLEST = 0.14  # of the image's edge, the least half axis: half of one of 8 x 8 latents is covered wherever it lies
 
 
 def prepared(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

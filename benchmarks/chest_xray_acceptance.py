@@ -127,9 +127,11 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
         found.append(Stage(f"seed_{seed}/{name}", command, (f"seed_{seed}/training", *needs)))
 
     add("generating", "generated", {"seed": first, "num_images": options.num_test_cases})
-    prompts = [" AND ".join(f"{token(finding)} :{options.composition_weight:g}" for finding in pair) for pair in PAIRS]
-    keys = {"seed": first + 10_000, "num_images": options.num_composed, "prompt": prompts}
-    add("generating", "composed", {**keys, "guidance_scale": options.composition_guidance_scale})
+    for number, pair in enumerate(PAIRS):
+        prompt = " AND ".join(f"{token(finding)} :{options.composition_weight:g}" for finding in pair)
+        keys = {"seed": first + 10_000 + 1000 * number, "num_images": options.num_composed, "prompt": prompt}
+        keys |= {"guidance_scale": options.composition_guidance_scale}
+        add("generating", f"composed/{'_and_'.join(pair)}", keys)
     for number, finding in enumerate(FINDINGS):
         keys = {"seed": first + 20_000 + 1000 * number, "num_images": options.num_rows}
         add("interpolating", f"interpolated/{finding}", {**keys, "concepts": [HEALTHY, token(finding)]})

@@ -28,7 +28,7 @@ def test_ellipse_holds_the_larger_side_alone():
 def test_a_small_place_is_still_painted_at_the_size_of_a_few_pixels():
     mask = np.zeros((40, 40), dtype=bool)
     mask[20, 30] = True
-    assert ellipse_about(mask, one_side=True) == "ellipse(30.5,20.5,4.0,4.0)"
+    assert ellipse_about(mask, one_side=True) == "ellipse(30.5,20.5,5.6,5.6)"
 
 
 @pytest.mark.parametrize("finding", DISEASES)
