@@ -15,14 +15,13 @@ import argparse
 import itertools
 import json
 import math
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from command_stages import Stage, arguments_of, bundle_command, is_done, record_of, run_stages
-from prostate_acceptance import Requirement, as_json
+from acceptance import Requirement, figure, run_acceptance
+from command_stages import Stage, arguments_of, bundle_command, record_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "bundles" / "chest_xray_textual_inversion" / "configs"
@@ -158,7 +157,7 @@ def collect(options: argparse.Namespace) -> list[Requirement]:
             metrics[seed] = json.loads(path.read_text())
 
     def row(name: str, *keys: str, at_least: float | None = None) -> Requirement:
-        return _figure(name, {seed: _inside(found, keys) for seed, found in metrics.items()}, at_least)
+        return figure(name, {seed: _inside(found, keys) for seed, found in metrics.items()}, at_least)
 
     rows = []
     for finding in FINDINGS:
@@ -193,16 +192,6 @@ def _inside(found: Any, keys: Sequence[str]) -> Any:
     return found
 
 
-def _figure(name: str, figures: Mapping[int, Any], at_least: float | None) -> Requirement:
-    known = {seed: figure for seed, figure in figures.items() if figure is not None}
-    values = {seed: figure["value"] for seed, figure in known.items()}
-    intervals = {seed: figure["interval"] for seed, figure in known.items()}
-    if at_least is None:
-        return Requirement(name, values, intervals)
-    met = {seed: value >= at_least for seed, value in values.items()}
-    return Requirement(name, values, intervals, f">= {at_least:g}", met)
-
-
 def _largest_change(metrics: Mapping[int, Any]) -> Requirement:
     found = {seed: _inside(each, ("inpainting", "all", "largest_change_outside")) for seed, each in metrics.items()}
     values = {seed: value for seed, value in found.items() if value is not None}
@@ -231,19 +220,15 @@ def _minutes(options: argparse.Namespace) -> list[Requirement]:
     ]
 
 
-def markdown(rows: Sequence[Requirement], options: argparse.Namespace) -> str:
-    """Return the table, with the numbers of cases above it."""
-    head = ["figure", *(f"seed {seed}" for seed in options.seeds), "mean +- sd", "required", "met"]
-    counts = (
+def counts(options: argparse.Namespace) -> str:
+    """Return how many cases and images the figures are of."""
+    return (
         f"{options.num_cases} training, {options.num_validation_cases} held-out-loss and {options.num_test_cases} test "
         f"cases and {options.num_test_cases} generated images a concept, {options.num_several_test_cases} test cases "
         f"with several findings, {options.num_composed} composed images a pair, {options.num_rows} rows a finding, "
         f"{options.num_pictures * options.num_paintings} paintings a finding; classifier on "
-        f"{options.num_classifier_cases} others a concept and {options.num_several_cases} with several findings. "
-        "Intervals: 95 %. The sd is over the seeds."
+        f"{options.num_classifier_cases} others a concept and {options.num_several_cases} with several findings."
     )
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *(row.row(options.seeds) for row in rows)]
-    return counts + "\n\n" + "\n".join(lines) + "\n"
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -288,22 +273,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chain; return 0 when all stages ran and all requirements are met."""
     options = parsed(arguments)
-    chain = stages(options)
-    if options.dry_run:
-        for stage in chain:
-            state = "done" if is_done(stage, options.output_dir) else "to do"
-            print(f"# {stage.name}: {state}\n{shlex.join(stage.command)}")
-        return 0
-    failed = run_stages(chain, options.output_dir)
-    rows = collect(options)
-    table = markdown(rows, options)
-    (options.output_dir / "results.md").write_text(table)
-    (options.output_dir / "results.json").write_text(as_json(rows, options, chain))
-    print("\n" + table)
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    is_met = all(row.is_met is None or all(row.is_met.get(seed, False) for seed in options.seeds) for row in rows)
-    return 0 if is_met and not failed else 1
+    return run_acceptance(options, stages(options), collect, counts(options))
 
 
 if __name__ == "__main__":

@@ -12,16 +12,13 @@ seeds, their mean and standard deviation, and whether each is as good as it has 
 
 import argparse
 import json
-import os
-import shlex
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from command_stages import Stage, is_done, record_of, run_stages
+from acceptance import Requirement, figure, run_acceptance
+from command_stages import Stage, arguments_of, bundle_command, record_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs"
@@ -55,19 +52,19 @@ def stages(options: argparse.Namespace) -> list[Stage]:
     }
     for seed in options.seeds:
         folder = output / f"seed_{seed}"
-        base = _given(base_model=options.base_model)
+        base = {"base_model": options.base_model}
         for name, max_steps in (("training", options.max_steps), ("initial", 0)):
             keys = {**split, **base, **shared, "seed": seed, "output_dir": folder / name, "resume": "true"}
-            keys |= _given(max_steps=max_steps, num_vectors=options.num_vectors)
+            keys |= {"max_steps": max_steps, "num_vectors": options.num_vectors}
             chain.append(Stage(f"seed_{seed}/{name}", _bundle("training", "train", options.overlays, keys), phantoms))
         for name, source in (("generated", "training"), ("generated_initial", "initial")):
             keys = {**base, **shared, "seed": 10_000 * seed, "num_images": options.num_test_cases}
             keys |= {"embeddings": folder / source / "embeddings", "output_dir": folder / name}
-            keys |= _given(
-                num_inference_steps=options.num_inference_steps,
-                guidance_scale=options.guidance_scale,
-                batch_size=options.generation_batch_size,
-            )
+            keys |= {
+                "num_inference_steps": options.num_inference_steps,
+                "guidance_scale": options.guidance_scale,
+                "batch_size": options.generation_batch_size,
+            }
             chain.append(
                 Stage(
                     f"seed_{seed}/{name}",
@@ -80,7 +77,7 @@ def stages(options: argparse.Namespace) -> list[Stage]:
         keys |= {"output_dir": folder / "evaluated", "num_test_cases": options.num_test_cases}
         keys |= {"num_classifier_cases": options.num_classifier_cases}
         keys |= {"num_classifier_validation_cases": options.num_classifier_validation_cases}
-        keys |= _given(image_size=options.image_size, classifier_epochs=options.classifier_epochs)
+        keys |= {"image_size": options.image_size, "classifier_epochs": options.classifier_epochs}
         chain.append(
             Stage(
                 f"seed_{seed}/evaluated",
@@ -91,56 +88,15 @@ def stages(options: argparse.Namespace) -> list[Stage]:
     return chain
 
 
-def _given(**keys: Any) -> dict[str, Any]:
-    return {key: value for key, value in keys.items() if value is not None}
-
-
 def _phantoms(name: str, folder: Path, num_studies: int, seed: int) -> Stage:
     # some patients have two studies, and a split takes all of a patient's or none: a few more than are counted
     num = num_studies + num_studies // 20 + 2
     keys = {"output_dir": folder, "num_negative": num, "num_positive": num, "seed": seed}
-    return Stage(name, [sys.executable, "-m", "medti_components", "phantoms", "prostate_mri", *_arguments(keys)])
+    return Stage(name, [sys.executable, "-m", "medti_components", "phantoms", "prostate_mri", *arguments_of(keys)])
 
 
 def _bundle(run_id: str, config: str, overlays: Sequence[Path], keys: Mapping[str, Any]) -> list[str]:
-    files = [str(path) for path in (CONFIGS / f"{config}.json", *overlays)]
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
-    return [*command, "--config_file", str(files) if len(files) > 1 else files[0], *_arguments(keys)]
-
-
-def _arguments(keys: Mapping[str, Any]) -> list[str]:
-    return [text for key, value in keys.items() for text in (f"--{key}", str(value))]
-
-
-@dataclass(frozen=True)
-class Requirement:
-    """A figure of each run: what it is, where it is found, and what it has to be."""
-
-    name: str
-    values: dict[int, float]
-    intervals: dict[int, list[float]]
-    required: str = ""
-    is_met: dict[int, bool] | None = None
-
-    def row(self, seeds: Sequence[int]) -> str:
-        """Return a line of the markdown table."""
-        cells = [self.name]
-        for seed in seeds:
-            text = _number(self.values.get(seed, float("nan")))
-            if seed in self.intervals:
-                text += " [{}, {}]".format(*(_number(end) for end in self.intervals[seed]))
-            cells.append(text)
-        known = [value for value in self.values.values() if value == value]
-        mean = _number(statistics.fmean(known)) if known else "-"
-        cells.append(f"{mean} +- {_number(statistics.stdev(known))}" if len(known) > 1 else mean)
-        met = "" if self.is_met is None else "yes" if all(self.is_met.get(seed, False) for seed in seeds) else "no"
-        return "| " + " | ".join([*cells, self.required, met]) + " |"
-
-
-def _number(value: float) -> str:
-    if value != value:
-        return "-"
-    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+    return bundle_command(run_id, [CONFIGS / f"{config}.json", *overlays], keys)
 
 
 def collect(options: argparse.Namespace) -> list[Requirement]:
@@ -158,7 +114,7 @@ def collect(options: argparse.Namespace) -> list[Requirement]:
         }
     rows = [row for concept in CONCEPTS for row in _loss_rows(concept, losses)]
     rows += [
-        _figure(
+        figure(
             f"AUC of the classifier, {words}",
             {seed: found["auc"].get(name) for seed, found in metrics.items()},
             **asked,
@@ -171,7 +127,7 @@ def collect(options: argparse.Namespace) -> list[Requirement]:
     ]
     for concept in CONCEPTS:
         rows += [
-            _figure(
+            figure(
                 f"KID of {_short(concept)}, {words}",
                 {seed: found["kid"][concept].get(name) for seed, found in metrics.items()},
                 **asked,
@@ -209,58 +165,16 @@ def _loss_rows(concept: str, losses: Mapping[int, Any]) -> list[Requirement]:
     ]
 
 
-def _figure(
-    name: str, figures: Mapping[int, Any], at_least: float | None = None, at_most: float | None = None
-) -> Requirement:
-    known = {seed: figure for seed, figure in figures.items() if figure is not None}
-    values = {seed: figure["value"] for seed, figure in known.items()}
-    intervals = {seed: figure["interval"] for seed, figure in known.items()}
-    if at_least is not None:
-        met = {seed: value >= at_least for seed, value in values.items()}
-        return Requirement(name, values, intervals, f">= {at_least:g}", met)
-    if at_most is not None:
-        met = {seed: value <= at_most for seed, value in values.items()}
-        return Requirement(name, values, intervals, f"<= {at_most:g}", met)
-    return Requirement(name, values, intervals)
-
-
 def _short(concept: str) -> str:
     return concept.strip("<>").removeprefix("prostate_mri_")
 
 
-def markdown(rows: Sequence[Requirement], options: argparse.Namespace) -> str:
-    """Return the table, with the numbers of cases above it."""
-    seeds = options.seeds
-    head = ["figure", *(f"seed {seed}" for seed in seeds), "mean +- sd", "required", "met"]
-    counts = (
+def counts(options: argparse.Namespace) -> str:
+    """Return how many cases and images the figures are of."""
+    return (
         f"{options.num_cases} training, {options.num_validation_cases} held-out-loss and {options.num_test_cases} test "
         f"cases and {options.num_test_cases} generated images a concept; classifier on {options.num_classifier_cases} "
-        "others a concept. Intervals: 95 %. The sd is over the seeds."
-    )
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *(row.row(seeds) for row in rows)]
-    return counts + "\n\n" + "\n".join(lines) + "\n"
-
-
-def as_json(rows: Sequence[Requirement], options: argparse.Namespace, chain: Sequence[Stage]) -> str:
-    """Return figures, settings and commands as JSON; figures that are not known are null."""
-    figures = [
-        {
-            "name": row.name,
-            "values": {seed: value if value == value else None for seed, value in row.values.items()},
-            "intervals": row.intervals,
-            "required": row.required,
-            "is_met": row.is_met,
-        }
-        for row in rows
-    ]
-    settings = {
-        key: value if isinstance(value, int | float | None) else str(value) for key, value in vars(options).items()
-    }
-    machine = {"cpus": os.cpu_count(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
-    commands = {stage.name: shlex.join(stage.command) for stage in chain}
-    return (
-        json.dumps({"figures": figures, "settings": settings, "machine": machine, "commands": commands}, indent=2)
-        + "\n"
+        "others a concept."
     )
 
 
@@ -299,22 +213,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chain; return 0 when all stages ran and all requirements are met."""
     options = parsed(arguments)
-    chain = stages(options)
-    if options.dry_run:
-        for stage in chain:
-            state = "done" if is_done(stage, options.output_dir) else "to do"
-            print(f"# {stage.name}: {state}\n{shlex.join(stage.command)}")
-        return 0
-    failed = run_stages(chain, options.output_dir)
-    rows = collect(options)
-    table = markdown(rows, options)
-    (options.output_dir / "results.md").write_text(table)
-    (options.output_dir / "results.json").write_text(as_json(rows, options, chain))
-    print("\n" + table)
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    is_met = all(row.is_met is None or all(row.is_met.get(seed, False) for seed in options.seeds) for row in rows)
-    return 0 if is_met and not failed else 1
+    return run_acceptance(options, stages(options), collect, counts(options))
 
 
 if __name__ == "__main__":

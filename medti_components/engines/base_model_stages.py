@@ -179,7 +179,7 @@ class DenoiserStage(TrainingStage):
         self.averaged = averaged
         self.joint_steps = joint_steps
         self.caption_dropout = caption_dropout
-        self.curriculum = []
+        self.curriculum: list[tuple[int | None, Tensor]] = []
         lengths = (self.scenes.input_ids != self.scenes.tokenizer.pad_token_id).sum(dim=1)
         for longest, until_step in caption_lengths:
             chosen = (lengths <= longest).nonzero()[:, 0]

@@ -9,7 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from chest_xray_acceptance import FINDINGS, HEALTHY, PAIRS, collect, main, markdown, parsed, stages, token
+from acceptance import markdown
+from chest_xray_acceptance import FINDINGS, HEALTHY, PAIRS, collect, counts, main, parsed, stages, token
 
 from medti_components.apps.config_keys import check_key
 
@@ -113,7 +114,7 @@ def test_table_has_mean_spread_and_interval(tmp_path):
     for seed, both in ((0, 0.66), (1, 0.70)):
         write_figures(tmp_path / f"seed_{seed}", both=both)
     options = parsed(["--output_dir", str(tmp_path), "--seeds", "0", "1"])
-    table = markdown(collect(options), options)
+    table = markdown(collect(options), options.seeds, counts(options))
     # mean 0.68, sd = 0.04 / sqrt 2 = 0.0283
     cells = "0.660 [0.650, 0.670] | 0.700 [0.690, 0.710] | 0.680 +- 0.028"
     assert f"| both seen, composed images of two | {cells} | >= 0.6 | yes |" in table
