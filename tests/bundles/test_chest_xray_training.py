@@ -21,7 +21,7 @@ DATA_KEYS = {"_desc_", "dataset_dir", "cache_dir", "concepts", "data_license", "
 def test_all_but_the_data_is_the_prostate_bundle_s_graph() -> None:
     chest, prostate = load(CHEST / "train.json"), load(PROSTATE / "train.json")
     assert chest.keys() - prostate.keys() == CHEST_KEYS
-    assert prostate.keys() - chest.keys() == {"sequences"}
+    assert prostate.keys() - chest.keys() == {"sequences", "field_of_view_mm"}
     for config in (chest, prostate):
         for key in (*CHEST_KEYS, "sequences"):
             config["run_folder"]["settings"].pop(key, None)
