@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from monai.networks import eval_mode
 from torch.utils.data import DataLoader, Dataset
 
 from medti_components.networks.finding_classifier import FindingClassifier
@@ -35,7 +36,6 @@ class ClassifiedImages:
         return ClassifiedImages(self.features[chosen], self.log_odds[chosen], [concept] * len(chosen))
 
 
-@torch.no_grad()
 def classify_images(
     network: FindingClassifier,
     images: Dataset[dict[str, Any]],
@@ -46,14 +46,12 @@ def classify_images(
 
     Features and log-odds come back on the CPU in the order of the images; the network's mode is restored.
     """
-    was_training = network.training
-    network.to(device).eval()
     features, log_odds, concepts = [], [], []
-    for batch in DataLoader(images, batch_size=batch_size):
-        own = network.features(batch["image"].to(device))
-        features.append(own.float().cpu())
-        logits = network.head(own).float()
-        log_odds.append((logits[:, 1] - logits[:, 0]).cpu())
-        concepts.extend(batch["concept"])
-    network.train(was_training)
+    with eval_mode(network.to(device)):
+        for batch in DataLoader(images, batch_size=batch_size):
+            own = network.features(batch["image"].to(device))
+            features.append(own.float().cpu())
+            logits = network.head(own).float()
+            log_odds.append((logits[:, 1] - logits[:, 0]).cpu())
+            concepts.extend(batch["concept"])
     return ClassifiedImages(torch.cat(features), torch.cat(log_odds), concepts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from monai.networks import eval_mode
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -37,7 +38,6 @@ class FindingScores:
         return ~self.labels.any(dim=1)
 
 
-@torch.no_grad()
 def score_findings(
     network: FindingClassifier,
     images: Dataset[dict[str, Any]],
@@ -49,11 +49,9 @@ def score_findings(
     The network has a logit a finding and is used in evaluation mode; its mode is restored. Scores come back on the CPU,
     in the order of the images.
     """
-    was_training = network.training
-    network.to(device).eval()
     log_odds, labels = [], []
-    for batch in DataLoader(images, batch_size=batch_size):
-        log_odds.append(network(batch["image"].to(device)).float().cpu())
-        labels.append(batch["label"].bool())
-    network.train(was_training)
+    with eval_mode(network.to(device)):
+        for batch in DataLoader(images, batch_size=batch_size):
+            log_odds.append(network(batch["image"].to(device)).float().cpu())
+            labels.append(batch["label"].bool())
     return FindingScores(torch.cat(log_odds), torch.cat(labels))
