@@ -9,9 +9,41 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from command_stages import Stage, is_done, run_stages
+from command_stages import REPOSITORY, Stage, is_done, run_stages
+
+
+def acceptance_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every acceptance run has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=whole_path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data_seed", type=int, default=100, help="of the phantoms; other sets have the next ones")
+    embedded = REPOSITORY / "configs" / "embedded.json"
+    parser.add_argument("--overlays", type=whole_path, nargs="*", default=[embedded])
+    parser.add_argument("--base_model", help="in place of the overlay's")
+    parser.add_argument("--num_cases", type=int, default=100, help="training cases of each concept")
+    parser.add_argument("--num_validation_cases", type=int, default=20)
+    parser.add_argument("--num_test_cases", type=int, default=100, help="held-out and generated images of each concept")
+    parser.add_argument("--num_classifier_cases", type=int, default=125)
+    parser.add_argument("--num_classifier_validation_cases", type=int, default=25)
+    parser.add_argument("--classifier_epochs", type=int)
+    parser.add_argument("--image_size", type=int, help="of the classifier")
+    parser.add_argument("--num_vectors", type=int)
+    parser.add_argument("--max_steps", type=int)
+    parser.add_argument("--num_inference_steps", type=int)
+    parser.add_argument("--guidance_scale", type=float)
+    parser.add_argument("--generation_batch_size", type=int, default=25)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dry_run", action="store_true", help="show the commands and what is done, run nothing")
+    return parser
+
+
+def whole_path(text: str) -> Path:
+    """Return the path from the root: stages run in the repository."""
+    return Path(text).resolve()
 
 
 @dataclass(frozen=True)

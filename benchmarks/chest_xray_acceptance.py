@@ -20,10 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acceptance import Requirement, figure, run_acceptance
-from command_stages import Stage, arguments_of, bundle_command, record_of
+from acceptance import Requirement, acceptance_parser, figure, run_acceptance
+from command_stages import REPOSITORY, Stage, arguments_of, bundle_command, record_of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "bundles" / "chest_xray_textual_inversion" / "configs"
 PICTURES = REPOSITORY / "benchmarks" / "chest_inpainting_pictures.py"
 HEALTHY = "<chest_xray_no_finding>"
@@ -233,26 +232,10 @@ def counts(options: argparse.Namespace) -> str:
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--data_seed", type=int, default=100, help="of the phantoms; the others have the next two")
-    parser.add_argument("--overlays", type=Path, nargs="*", default=[REPOSITORY / "configs" / "embedded.json"])
-    parser.add_argument("--base_model", help="in place of the overlay's")
-    parser.add_argument("--num_cases", type=int, default=100, help="training cases of each concept")
-    parser.add_argument("--num_validation_cases", type=int, default=20)
-    parser.add_argument("--num_test_cases", type=int, default=100, help="held-out and generated images of each concept")
+    parser = acceptance_parser(__doc__)
     parser.add_argument("--num_several_test_cases", type=int, default=50, help="held-out images of several findings")
-    parser.add_argument("--num_classifier_cases", type=int, default=125)
-    parser.add_argument("--num_classifier_validation_cases", type=int, default=25)
     parser.add_argument("--num_several_cases", type=int, default=100, help="the classifier's, of several findings")
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
-    parser.add_argument("--classifier_epochs", type=int)
-    parser.add_argument("--image_size", type=int, help="of the classifier and of the pictures to paint into")
-    parser.add_argument("--num_vectors", type=int)
-    parser.add_argument("--max_steps", type=int)
-    parser.add_argument("--num_inference_steps", type=int)
-    parser.add_argument("--guidance_scale", type=float)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
     parser.add_argument("--composition_weight", type=float, default=0.5, help="of each finding of a pair")
     parser.add_argument("--composition_guidance_scale", type=float, default=3.0)
@@ -261,13 +244,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_paintings", type=int, default=3, help="of each finding in each picture")
     parser.add_argument("--strength", type=float, help="of painting")
     parser.add_argument("--painting_guidance_scale", type=float)
-    parser.add_argument("--generation_batch_size", type=int, default=25)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dry_run", action="store_true", help="show the commands and what is done, run nothing")
-    options = parser.parse_args(arguments)
-    options.output_dir = options.output_dir.resolve()
-    options.overlays = [path.resolve() for path in options.overlays]
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,10 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acceptance import Requirement, figure, run_acceptance
-from command_stages import Stage, arguments_of, bundle_command, record_of
+from acceptance import Requirement, acceptance_parser, figure, run_acceptance, whole_path
+from command_stages import REPOSITORY, Stage, arguments_of, bundle_command, record_of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs"
 CONCEPTS = ("<prostate_mri_negative>", "<prostate_mri_positive>")
 
@@ -180,34 +179,10 @@ def counts(options: argparse.Namespace) -> str:
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--data_seed", type=int, default=100, help="of the phantoms; the classifier's have the next")
-    parser.add_argument("--dataset_dir", type=Path, help="studies in PI-CAI's layout in place of phantoms")
-    parser.add_argument("--classifier_dataset_dir", type=Path, help="other studies, for the classifier")
-    parser.add_argument("--overlays", type=Path, nargs="*", default=[REPOSITORY / "configs" / "embedded.json"])
-    parser.add_argument("--base_model", help="in place of the overlay's")
-    parser.add_argument("--num_cases", type=int, default=100, help="training cases of each concept")
-    parser.add_argument("--num_validation_cases", type=int, default=20)
-    parser.add_argument("--num_test_cases", type=int, default=100, help="held-out and generated images of each concept")
-    parser.add_argument("--num_classifier_cases", type=int, default=125)
-    parser.add_argument("--num_classifier_validation_cases", type=int, default=25)
-    parser.add_argument("--classifier_epochs", type=int)
-    parser.add_argument("--image_size", type=int, help="of the classifier")
-    parser.add_argument("--num_vectors", type=int)
-    parser.add_argument("--max_steps", type=int)
-    parser.add_argument("--num_inference_steps", type=int)
-    parser.add_argument("--guidance_scale", type=float)
-    parser.add_argument("--generation_batch_size", type=int, default=25)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dry_run", action="store_true", help="show the commands and what is done, run nothing")
-    options = parser.parse_args(arguments)
-    for key in ("output_dir", "dataset_dir", "classifier_dataset_dir"):
-        if getattr(options, key) is not None:
-            setattr(options, key, getattr(options, key).resolve())
-    options.overlays = [path.resolve() for path in options.overlays]
-    return options
+    parser = acceptance_parser(__doc__)
+    parser.add_argument("--dataset_dir", type=whole_path, help="studies in PI-CAI's layout in place of phantoms")
+    parser.add_argument("--classifier_dataset_dir", type=whole_path, help="other studies, for the classifier")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
