@@ -76,6 +76,10 @@ def fitting_value(key: str, value: Any, default: Any, typed: str | None = None) 
             example = "\"['first', 'second']\""
             raise ConfigError(f"{key} must be a list, got {value!r}: write --{key} {example}")
         return list(value)
+    if key == "prompt" and isinstance(value, list | Mapping):
+        for text in _texts(value):
+            _as_text(key, text, None)
+        return value
     is_text = isinstance(default, str) and not is_expression(default)
     if is_text or (key.endswith(TEXT_SUFFIXES) and not isinstance(value, torch.device)):
         value = _as_text(key, value, typed)
@@ -132,6 +136,17 @@ def _unquoted(typed: str) -> str:
     except (ValueError, SyntaxError):
         return typed
     return value if isinstance(value, str) else typed
+
+
+def _texts(prompt: Any) -> list[Any]:
+    """Return the texts of a structured prompt.
+
+    >>> _texts(["<a>", {"<b>": 0.5, "<c>": 0.5}])
+    ['<a>', '<b>', '<c>']
+    """
+    if isinstance(prompt, list):
+        return [text for part in prompt for text in _texts(part)]
+    return list(prompt) if isinstance(prompt, Mapping) else [prompt]
 
 
 def _as_device(key: str, value: str) -> str:

@@ -20,6 +20,7 @@ from medti_components.errors import ConfigError
         ("output_dir", Path("a") / "b", "output", "a/b"),
         ("output_dir", "a", "$@bundle_root + '/output'", "a"),
         ("prompt", "$@other", "", "$@other"),
+        ("prompt", ["<a>", {"<b>": 0.5, "<c>": 0.5}], None, ["<a>", {"<b>": 0.5, "<c>": 0.5}]),
         ("max_steps", "@other", 10, "@other"),
         ("cache_dir", None, "cache", None),
         ("anything", {"a": 1}, None, {"a": 1}),
@@ -47,6 +48,7 @@ def test_values_of_the_right_kind_pass(key, value, default, expected):
         ("learning_rate", -0.5, 0.1, "learning_rate must not be negative, got -0.5"),
         ("concepts", "<a>", ["<c>"], "concepts must be a list, got '<a>': write --concepts \"['first', 'second']\""),
         ("output_dir", 5, "output", "output_dir must be text, got 5: put it in quotes"),
+        ("prompt", ["<a>", 5], None, "prompt must be text, got 5: put it in quotes"),
         ("device", "gpu", None, "device must be 'cpu', 'cuda' or 'cuda:<number>', got 'gpu'"),
     ],
 )

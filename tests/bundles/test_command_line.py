@@ -52,7 +52,14 @@ def test_truncated_volume_is_one_line_and_status_1(training, damaged_picai, tmp_
     assert result.returncode == 1
 
 
-def test_real_prompts_arrive_as_they_were_typed(micro_base, tmp_path):
+@pytest.mark.parametrize(
+    ("typed", "arrived"),
+    [
+        ("<a_word>, frontal, 5 mm", ["<a_word>, frontal, 5 mm"]),
+        ("['<a_word>', {'<a_word>': 0.5, 'frontal, 5 mm': 1}]", ["<a_word>", "<a_word> :0.5 AND frontal, 5 mm :1"]),
+    ],
+)
+def test_real_prompts_arrive_as_they_were_typed(micro_base, tmp_path, typed, arrived):
     save_embedding(tmp_path / "words" / "a_word.safetensors", "<a_word>", torch.zeros(2, 32), {"base_model": "a base"})
     result = finished(
         "monai.bundle",
@@ -65,13 +72,13 @@ def test_real_prompts_arrive_as_they_were_typed(micro_base, tmp_path):
         output_dir="out",
         num_images=1,
         num_inference_steps=1,
-        prompt="<a_word>, frontal, 5 mm",
+        prompt=typed,
         show_progress="false",
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    provenance = json.loads((tmp_path / "out" / "provenance.jsonl").read_text())
-    assert provenance["prompt"] == "<a_word>, frontal, 5 mm"
+    lines = (tmp_path / "out" / "provenance.jsonl").read_text().splitlines()
+    assert [json.loads(line)["prompt"] for line in lines] == arrived
 
 
 def test_misspelt_command_is_one_line_and_status_1(tmp_path):

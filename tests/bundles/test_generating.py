@@ -104,6 +104,14 @@ def test_an_image_is_the_same_whatever_is_generated_with_it(run_config, generati
     assert np.ptp(together) > 20
 
 
+def test_a_list_of_prompts_is_generated_at_the_same_seeds(run_config, generating):
+    asked = [TOKENS[1], {TOKENS[0]: 0.5, TOKENS[1]: 0.5}]
+    run_config("generating", INFERENCE, **{**generating, "prompt": asked, "num_images": 1})
+    lines = provenance(generating["output_dir"])
+    assert [line["prompt"] for line in lines] == [TOKENS[1], f"{TOKENS[0]} :0.5 AND {TOKENS[1]} :0.5"]
+    assert lines[0]["seed"] == lines[1]["seed"]
+
+
 def test_prompts_come_from_a_file_that_the_command_line_can_not_mangle(run_config, generating, tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_text(f"{TOKENS[0]}, 5 % #2\n\n{TOKENS[1]} 'left'\n", encoding="utf-8")
