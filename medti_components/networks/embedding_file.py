@@ -21,6 +21,9 @@ from medti_components.networks.concept_embedding import ensure_concept_token
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
+MAX_BYTES = 16_000_000  # 75 vectors of any text encoder take 0.5 MB at most; as text in a picture, ten times that
+IMPORT_IT = "import another tool's file by 'python -m medti_components embedding import'"
+
 
 @dataclass(frozen=True)
 class EmbeddingFile:
@@ -49,7 +52,7 @@ def save_embedding(path: str | Path, token: str, rows: Tensor, metadata: Mapping
         OutputError: the file can't be written.
     """
     ensure_concept_token(token)
-    _ensure_rows(rows, f"embedding of '{token}'")
+    ensure_rows(rows, f"embedding of '{token}'")
     for key, value in metadata.items():
         if not isinstance(value, str):
             raise EmbeddingError(f"metadata '{key}' of '{token}' must be a string, got {type(value).__name__}")
@@ -64,29 +67,55 @@ def load_embedding(path: str | Path) -> EmbeddingFile:
             key is a token ``<word>``.
     """
     path = Path(path)
+    content = read_content(path)
+    tensors, metadata = read_safetensors(path)
+    if len(tensors) != 1:
+        raise EmbeddingError(
+            f"'{path}' must hold one tensor, its key the token, got {len(tensors)} ({listed(list(tensors))}): "
+            f"is it an embedding file? {IMPORT_IT}"
+        )
+    ((token, rows),) = tensors.items()
+    try:
+        ensure_concept_token(token)
+    except EmbeddingError as error:
+        raise EmbeddingError(f"'{path}': {error}, or {IMPORT_IT}") from error
+    ensure_rows(rows, f"'{path}'")
+    return EmbeddingFile(token, rows.to(torch.float32), metadata, path, hashlib.sha256(content).hexdigest())
+
+
+def read_content(path: Path) -> bytes:
+    """Return the bytes of an embedding file.
+
+    Raises:
+        EmbeddingError: the file is missing, unreadable or larger than any embedding.
+    """
     if not path.is_file():
-        raise EmbeddingError(f"embedding file '{path}' does not exist: give its path by --embeddings")
+        raise EmbeddingError(f"embedding file '{path}' does not exist: give its path")
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise EmbeddingError(
+                f"'{path}' must be at most {MAX_BYTES / 1e6:.0f} MB, as any embedding is, got {size / 1e6:.0f} MB: "
+                "is it a whole model?"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise EmbeddingError(f"'{path}' can't be read ({error.strerror}): check its permissions") from error
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file by name, and its metadata.
+
+    Raises:
+        EmbeddingError: the file is no safetensors file, truncated, or of a precision that PyTorch does not have.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
-            if len(keys) != 1:
-                raise EmbeddingError(
-                    f"'{path}' must hold one tensor, its key the token, got {len(keys)} ({_listed(keys)}): "
-                    "is it an embedding file?"
-                )
-            rows = file.get_tensor(keys[0])
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise EmbeddingError(
-            f"'{path}' is not a whole safetensors file ({_one_line(error)}): train again or copy it again"
+            f"'{path}' is not a whole safetensors file ({one_line(error)}): copy it again, or {IMPORT_IT}"
         ) from error
-    try:
-        token = ensure_concept_token(keys[0])
-    except EmbeddingError as error:
-        raise EmbeddingError(f"'{path}': {error}") from error
-    _ensure_rows(rows, f"'{path}'")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return EmbeddingFile(token, rows.to(torch.float32), metadata, path, digest)
 
 
 def embedding_paths(folder_or_files: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -164,19 +193,41 @@ def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow
         )
 
 
-def _ensure_rows(rows: Tensor, what: str) -> None:
+def ensure_rows(rows: Tensor, what: str) -> None:
+    """Check that ``rows`` are a matrix (n, width) of finite floating-point numbers.
+
+    Raises:
+        EmbeddingError: they are not; the message begins with ``what``.
+    """
     if rows.ndim != 2 or 0 in rows.shape or not rows.is_floating_point():
         raise EmbeddingError(
             f"{what} must hold floating-point rows of shape (vectors, width), got {tuple(rows.shape)} {rows.dtype}"
         )
-    if not bool(torch.isfinite(rows).all()):
-        raise EmbeddingError(f"{what} holds values that are not finite: the training diverged, lower learning_rate")
+    if not bool(torch.isfinite(rows.detach().to(torch.float32)).all()):
+        raise EmbeddingError(
+            f"{what} holds values that are not finite: the training diverged, lower learning_rate; or it is damaged"
+        )
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:4])
+def listed(names: Sequence[str]) -> str:
+    """Name the first few of ``names``.
+
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    """
+    shown = ", ".join(f"'{printable(name)}'" for name in names[:4])
     return (shown + ", ..." if len(names) > 4 else shown) or "none"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def printable(text: object, length: int = 200) -> str:
+    """Return what a file says as text that is safe to show: one line, no control characters, not endless.
+
+    >>> printable("a\\x1b[31m")
+    'a?[31m'
+    """
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:length])
+
+
+def one_line(error: Exception) -> str:
+    """Return a library's message as one line, or the error's kind where it says nothing."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
