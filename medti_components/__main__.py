@@ -14,13 +14,14 @@ from fire.core import FireExit
 
 from medti_components.apps.config_keys import nearest
 from medti_components.apps.config_values import fitting_value, typed_values
+from medti_components.apps.embedding import Embedding
 from medti_components.apps.error_line import error_line
 from medti_components.apps.phantoms import Phantoms
 from medti_components.errors import ConfigError
 
 Commands = Mapping[str, Any]
 
-COMMANDS: dict[str, type] = {"phantoms": Phantoms}
+COMMANDS: dict[str, type] = {"phantoms": Phantoms, "embedding": Embedding}
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 
 
@@ -86,7 +87,7 @@ def _fitting(call: partial[Any], typed: Mapping[str, str]) -> Callable[[], Any]:
 
 
 def _recorded(command: object, calls: list[partial[Any]]) -> Commands:
-    """Return the public methods of ``command``, each of which only notes its call."""
+    """Return the public methods of ``command``, each of which only notes its call; ``import_`` is called ``import``."""
 
     def recorded(method: Callable[..., Any]) -> Callable[..., None]:
         @wraps(method)
@@ -96,7 +97,7 @@ def _recorded(command: object, calls: list[partial[Any]]) -> Commands:
         return record
 
     methods = inspect.getmembers(command, inspect.ismethod)
-    return {name: recorded(method) for name, method in methods if not name.startswith("_")}
+    return {name.removesuffix("_"): recorded(method) for name, method in methods if not name.startswith("_")}
 
 
 def _usage_error(exit_: FireExit, calls: list[partial[Any]]) -> ConfigError:

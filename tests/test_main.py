@@ -74,9 +74,9 @@ def test_help_is_shown_without_running_anything(arguments, capsys):
     assert captured.err == ""
 
 
-def test_a_defect_keeps_its_traceback():
+def test_a_defect_keeps_its_traceback_and_a_keyword_names_a_command():
     with pytest.raises(ZeroDivisionError, match="defect"):
-        command_line.main(["studies", "break_"])
+        command_line.main(["studies", "break"])
 
 
 def test_an_interruption_ends_with_status_130(capsys):
