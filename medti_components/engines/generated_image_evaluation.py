@@ -45,7 +45,7 @@ class GeneratedImageEvaluation:
         second_reference: further real images for the real-against-real distance, or None.
         distance: on features.
         auc: on log-odds.
-        channel_names: names of the image channels that the report shows, at most three.
+        channel_names: names of the image channels that the report shows, at most three; None shows them in colour.
         settings: recorded in ``metrics.json`` as they are.
         device: where the network runs.
         batch_size: images at once; changes no figure beyond rounding.
@@ -64,7 +64,7 @@ class GeneratedImageEvaluation:
         second_reference: Images | None = None,
         distance: KernelInceptionDistance | None = None,
         auc: RocAuc | None = None,
-        channel_names: Sequence[str] = ("1", "2", "3"),
+        channel_names: Sequence[str] | None = ("1", "2", "3"),
         settings: Mapping[str, Any] | None = None,
         device: str | torch.device = "cpu",
         batch_size: int = 64,
@@ -81,7 +81,7 @@ class GeneratedImageEvaluation:
         self.output_dir = Path(output_dir)
         self.distance = distance or KernelInceptionDistance()
         self.auc = auc or RocAuc()
-        self.channel_names = list(channel_names)
+        self.channel_names = channel_names
         self.settings = dict(settings or {})
         self.device = device
         self.batch_size = batch_size

@@ -36,13 +36,15 @@ class EvaluationReport:
 
     Args:
         concepts: tokens of the negative and the positive concept, in this order.
-        channel_names: what the image channels hold, top row first.
+        channel_names: what the image channels hold, top row first; None for red, green and blue, shown in colour.
         num_pictures: images of each kind and concept.
     """
 
-    def __init__(self, concepts: Sequence[str], channel_names: Sequence[str], num_pictures: int = 8) -> None:
+    def __init__(
+        self, concepts: Sequence[str], channel_names: Sequence[str] | None = None, num_pictures: int = 8
+    ) -> None:
         self.concepts = list(concepts)
-        self.channel_names = list(channel_names)
+        self.channel_names = None if channel_names is None else list(channel_names)
         self.num_pictures = num_pictures
 
     def render(
@@ -75,9 +77,8 @@ class EvaluationReport:
                 f"<h3>{escape(concept)}</h3>",
                 figures_table([(_WORDS[name], figure) for name, figure in figures.items()], "KID"),
             ]
-        parts.append(
-            f"<h2>Pictures</h2><p>Rows: {escape(', '.join(self.channel_names))}. The first images, unselected.</p>"
-        )
+        rows = "" if self.channel_names is None else f"Rows: {escape(', '.join(self.channel_names))}. "
+        parts.append(f"<h2>Pictures</h2><p>{rows}The first images, unselected.</p>")
         for concept in self.concepts:
             for name, images in sets.items():
                 if name != "more real":
@@ -87,15 +88,15 @@ class EvaluationReport:
         return report_page("Generated images beside real ones", parts)
 
     def _pictures_png(self, images: Images, concept: str) -> bytes:
-        """The first images of a concept: a column an image, a row a channel, in grey."""
+        """The first images of a concept, a column each: in colour, or a row a channel."""
         columns: list[Tensor] = []
         for index in range(len(images)):  # type: ignore[arg-type]
             item = images[index]
             if item["concept"] == concept:
-                columns.append(item["image"][: len(self.channel_names)])
+                columns.append(item["image"][: 3 if self.channel_names is None else len(self.channel_names)])
             if len(columns) == self.num_pictures:
                 break
-        return grid_png(columns)
+        return grid_png(columns, in_colour=self.channel_names is None)
 
 
 def _roc_png(seen: Mapping[str, ClassifiedImages], concepts: Sequence[str]) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
@@ -68,18 +67,22 @@ def settings_table(settings: Mapping[str, Any]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def grid_png(columns: Sequence[Tensor], smallest_edge: int = 128) -> bytes:
-    """Return images as a PNG in grey, a column each: channels (H, W) in [-1, 1] one below the other.
+def grid_png(columns: Sequence[Tensor], smallest_edge: int = 128, in_colour: bool = False) -> bytes:
+    """Return images as a PNG, a column each: channels (H, W) in [-1, 1] one below the other, in grey.
 
     Args:
         columns: (channels, H, W) each, all of one shape.
         smallest_edge: small images are enlarged to about as many pixels.
+        in_colour: the three channels are red, green and blue, and make one picture.
     """
-    pixels = torch.cat([torch.cat(list(column), dim=0) for column in columns], dim=1)
-    grey = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+    if in_colour:
+        pixels = torch.cat([column.permute(1, 2, 0) for column in columns], dim=1)
+    else:
+        pixels = torch.cat([torch.cat(list(column), dim=0) for column in columns], dim=1)
+    shown = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
     scale = max(1, smallest_edge // columns[0].shape[-1])
     buffer = io.BytesIO()
-    Image.fromarray(np.kron(grey, np.ones((scale, scale), dtype=np.uint8))).save(buffer, format="PNG")
+    Image.fromarray(shown.repeat(scale, axis=0).repeat(scale, axis=1)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

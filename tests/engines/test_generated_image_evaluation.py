@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import base64
+import io
 import json
 import re
 from pathlib import Path
@@ -6,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from medti_components.engines.generated_image_evaluation import GeneratedImageEvaluation
@@ -117,3 +120,14 @@ def test_needs_two_concepts(network: FindingClassifier, tmp_path: Path) -> None:
     message = "concepts must hold the negative and the positive concept, got 1: set --concepts"
     with pytest.raises(ConfigError, match="^" + re.escape(message) + "$"):
         evaluation(network, tmp_path, concepts=["<ill>"]).check()
+
+
+def test_report_shows_colours_where_channels_have_no_names(network: FindingClassifier, tmp_path: Path) -> None:
+    modes = {}
+    for name, channel_names in (("colour", None), ("grey", ["t2w", "adc", "hbv"])):
+        evaluation(network, tmp_path / name, channel_names=channel_names, num_pictures=2).run()
+        page = (tmp_path / name / "report.html").read_text()
+        last = re.findall('base64,([^"]*)', page)[-1]
+        with Image.open(io.BytesIO(base64.b64decode(last))) as picture:
+            modes[name] = picture.mode, picture.size
+    assert modes == {"colour": ("RGB", (2 * 128, 128)), "grey": ("L", (2 * 128, 3 * 128))}
