@@ -2,6 +2,7 @@
 """The command ``phantoms``: studies in the formats of the public data sets, for machines without patients."""
 
 from medti_components.data.chest_phantom_studies import write_chest_studies
+from medti_components.data.histology_phantom_patches import write_histology_patches
 from medti_components.data.prostate_phantom_studies import write_prostate_studies
 
 
@@ -51,3 +52,16 @@ class Phantoms:
         single = ", ".join(f"{number} {name}" for name, number in numbers.items())
         others = len(names) - sum(numbers.values())
         print(f"{len(names)} images ({single}, {others} others, seed {seed}) in {output_dir}")
+
+    def histopathology(self, output_dir: str, num_normal: int = 100, num_tumor: int = 100, seed: int = 0) -> None:
+        """Write patches of stained sections as Patch Camelyon has them; point ``--dataset_dir`` there to train.
+
+        Args:
+            output_dir: folder that gets ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5``.
+            num_normal: patches without tumour in each of the three.
+            num_tumor: patches with tumour in the centre in each of the three.
+            seed: another one gives other slides.
+        """
+        write_histology_patches(output_dir, num_normal, num_tumor, seed)
+        each = f"{num_normal} normal and {num_tumor} tumor in each of train, valid and test"
+        print(f"{3 * (num_normal + num_tumor)} patches ({each}, seed {seed}) in {output_dir}")

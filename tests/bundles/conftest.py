@@ -15,6 +15,7 @@ from monai.bundle import run
 
 from medti_components.apps.error_line import error_line
 from medti_components.data.chest_phantom_studies import write_chest_studies
+from medti_components.data.histology_phantom_patches import write_histology_patches
 from medti_components.data.prostate_phantom_studies import write_prostate_studies
 from medti_components.data.radiographs import FINDINGS
 
@@ -45,6 +46,20 @@ def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def damaged_chexpert(chexpert: Path, tmp_path: Path) -> Path:
     """The radiographs again, as links that a test may remove or replace."""
     return Path(shutil.copytree(chexpert, tmp_path / "damaged", copy_function=os.symlink))
+
+
+@pytest.fixture(scope="session")
+def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of Patch Camelyon's six files, eight phantoms of each class in each pair. Read only."""
+    folder = tmp_path_factory.mktemp("patches")
+    write_histology_patches(folder, num_normal=8, num_tumor=8, seed=0, show_progress=False)
+    return folder
+
+
+@pytest.fixture
+def damaged_patches(patches: Path, tmp_path: Path) -> Path:
+    """The files again, for a test to damage."""
+    return Path(shutil.copytree(patches, tmp_path / "damaged"))
 
 
 @pytest.fixture(scope="session")
@@ -111,3 +126,9 @@ def training(quick_training: dict[str, Any], picai: Path) -> dict[str, Any]:
 def chest_training(quick_training: dict[str, Any], chexpert: Path) -> dict[str, Any]:
     """Keys of a quick training of the chest bundle."""
     return {**quick_training, "dataset_dir": chexpert}
+
+
+@pytest.fixture
+def patch_training(quick_training: dict[str, Any], patches: Path) -> dict[str, Any]:
+    """Keys of a quick training of the histopathology bundle."""
+    return {**quick_training, "dataset_dir": patches}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from configs_of_bundles import CHEST, OVERLAYS, PROSTATE, REPOSITORY
+from configs_of_bundles import CHEST, HISTOPATHOLOGY, OVERLAYS, PROSTATE, REPOSITORY
 from safetensors import safe_open
 
 from medti_components.data.radiographs import FINDINGS
@@ -16,7 +16,12 @@ EMBEDDED_BASE = REPOSITORY / "bundles" / "tiny_latent_diffusion" / "models"
 STACKS = [[], *([overlay] for overlay in OVERLAYS)]
 CONCEPTS = ("prostate_mri_negative", "prostate_mri_positive")
 CHEST_CONCEPTS = tuple(f"chest_xray_{finding}" for finding in FINDINGS)
-TRAININGS = {"prostate": (PROSTATE, "training", CONCEPTS), "chest": (CHEST, "chest_training", CHEST_CONCEPTS)}
+PATCH_CONCEPTS = ("histopathology_normal", "histopathology_tumor")
+TRAININGS = {
+    "prostate": (PROSTATE, "training", CONCEPTS),
+    "chest": (CHEST, "chest_training", CHEST_CONCEPTS),
+    "histopathology": (HISTOPATHOLOGY, "patch_training", PATCH_CONCEPTS),
+}
 needs_embedded_base = pytest.mark.skipif(not EMBEDDED_BASE.is_dir(), reason="the embedded base model is not there")
 
 
@@ -27,7 +32,7 @@ def stack_name(stack):
 @pytest.fixture(scope="module")
 def learned(micro_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("embeddings")
-    for concept in (*CONCEPTS, *CHEST_CONCEPTS):
+    for concept in (*CONCEPTS, *CHEST_CONCEPTS, *PATCH_CONCEPTS):
         rows = torch.randn(2, micro_model.width, generator=random_stream(0, concept))
         save_embedding(folder / f"{concept}.safetensors", f"<{concept}>", rows, {"base_model": micro_model.name})
     return folder

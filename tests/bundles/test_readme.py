@@ -36,6 +36,7 @@ def test_keys_of_the_tables_exist_with_the_defaults_given(heading):
         "CONTRIBUTING.md",
         "bundles/prostate_mri_textual_inversion/docs/README.md",
         "bundles/chest_xray_textual_inversion/docs/README.md",
+        "bundles/histopathology_textual_inversion/docs/README.md",
     ],
 )
 def test_files_that_are_named_exist(document):
