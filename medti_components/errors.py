@@ -22,6 +22,10 @@ class EmbeddingError(MedtiError):
     """An embedding file or concept token does not fit."""
 
 
+class BundleError(MedtiError):
+    """A folder is no bundle, or a bundle is not valid."""
+
+
 class PromptError(MedtiError):
     """A prompt can't be read or encoded; the message shows it with a caret under the fault.
 

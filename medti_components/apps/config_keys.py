@@ -3,7 +3,8 @@
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pydoc import locate
 from typing import Any
 
@@ -91,14 +92,34 @@ def _path(walked: list[str], near: str) -> str:
     return f"did you mean '{'::'.join([*walked, near])}'?"
 
 
+@cache
+def _monai_components() -> ComponentLocator:
+    return ComponentLocator()
+
+
+def located(target: str) -> Callable[..., Any] | None:
+    """Import what a ``_target_`` names, a dotted path or the short name of a class of MONAI's; None where none is.
+
+    Raises:
+        pydoc.ErrorDuringImport: its module is there and can't be imported.
+
+    >>> located("torch.optim.AdamW"), located("Compose")
+    (<class 'torch.optim.adamw.AdamW'>, <class 'monai.transforms.compose.Compose'>)
+    >>> located("torch.optim.AdamWW") is None
+    True
+    """
+    module = _monai_components().get_component_module_name(target) if "." not in target else None
+    function = locate(f"{module[0] if isinstance(module, list) else module}.{target}" if module else target)
+    return function if callable(function) else None
+
+
 def _arguments(component: Config) -> set[str]:
     """Return the arguments that the ``_target_`` of a component takes, and MONAI's own keys for components."""
     target = component.get("_target_")
     if not isinstance(target, str) or target.startswith(("$", "@", "%")):
         return set()
-    module = ComponentLocator().get_component_module_name(target) if "." not in target else None
-    function = locate(f"{module[0] if isinstance(module, list) else module}.{target}" if module else target)
-    if not callable(function):
+    function = located(target)
+    if function is None:
         return set()
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name for parameter in parameters if parameter.kind not in (parameter.VAR_KEYWORD,)} | set(
