@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A phantom of a stained section of a lymph node, seen through a microscope, drawn from a seed."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,12 +67,21 @@ def histology_phantom(seed: int, split: str, kind: str, index: int) -> Histology
     )
 
 
+def _places_on_edge() -> np.ndarray:
+    return (np.arange(PATCH_SIZE * _OVERSAMPLING, dtype=np.float32) + 0.5) / _OVERSAMPLING
+
+
+@functools.cache
+def _weights(grain: float) -> np.ndarray:
+    return spline_weights(_places_on_edge(), grain)
+
+
 class _Section:
     """Amounts of both stains on a grid twice as fine as the patch; lengths in the patch's pixels, a micrometre each."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self.random = random
-        places = (np.arange(PATCH_SIZE * _OVERSAMPLING, dtype=np.float32) + 0.5) / _OVERSAMPLING
+        places = _places_on_edge()
         self.y, self.x = np.meshgrid(places, places, indexing="ij")
         self.hematoxylin = np.zeros_like(self.x)
         self.eosin = np.zeros_like(self.x)
@@ -81,7 +91,7 @@ class _Section:
 
     def texture(self, grain: float) -> np.ndarray:
         """Return smooth random values of about unit spread, with grains of about ``grain`` pixels."""
-        weights = spline_weights(self.x[0], grain)
+        weights = _weights(grain)
         knots = self.random.standard_normal((weights.shape[1], weights.shape[1]), dtype=np.float32)
         return weights @ knots @ weights.T
 
@@ -228,16 +238,17 @@ def _stained(
     slide: np.random.Generator, random: np.random.Generator, hematoxylin: np.ndarray, eosin: np.ndarray
 ) -> np.ndarray:
     """Return the light that passes (Beer-Lambert), (96, 96, 3) uint8; a slide has its own stains and lamp."""
-    density = np.zeros((*hematoxylin.shape, 3), dtype=np.float32)
+    density = np.zeros((3, *hematoxylin.shape), dtype=np.float32)
     for amount, colour, strength in ((hematoxylin, HEMATOXYLIN, (0.8, 1.15)), (eosin, EOSIN, (0.75, 1.25))):
         shade = np.clip(np.asarray(colour) + slide.normal(0, 0.05, size=3), 0.02, None)
-        density += (np.clip(amount, 0, None) * slide.uniform(*strength))[..., None] * shade.astype(np.float32)
+        density += np.clip(amount, 0, None) * slide.uniform(*strength) * shade.astype(np.float32)[:, None, None]
     lamp = 255 * np.clip(slide.uniform(0.90, 0.98) + slide.normal(0, 0.012, size=3), 0, 1)
-    light = np.stack([_reduced(channel) for channel in np.moveaxis(np.exp(-density), -1, 0)], axis=-1) * lamp
+    light = np.stack([_reduced(channel) for channel in np.exp(-density)], axis=-1) * lamp
     light += 2.0 * random.standard_normal(light.shape, dtype=np.float32)
     return np.rint(np.clip(light, 0, 255)).astype(np.uint8)
 
 
 def _reduced(field: np.ndarray) -> np.ndarray:
     """Average squares of the fine grid to the patch's pixels."""
-    return field.reshape(PATCH_SIZE, _OVERSAMPLING, PATCH_SIZE, _OVERSAMPLING).mean(axis=(1, 3))
+    step = _OVERSAMPLING
+    return np.add.reduce([field[row::step, column::step] for row in range(step) for column in range(step)]) / step**2

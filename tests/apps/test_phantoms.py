@@ -14,3 +14,11 @@ def test_chest_xray_says_what_it_wrote(tmp_path, capsys):
         f"5 images (2 no_finding, 1 cardiomegaly, 0 pleural_effusion, 1 pneumonia, 1 others, seed 5) in {tmp_path}\n"
     )
     assert len(list(tmp_path.glob("*/train/*/study1/view1_frontal.jpg"))) == 5
+
+
+def test_histopathology_says_what_it_wrote(tmp_path, capsys):
+    Phantoms().histopathology(str(tmp_path), num_normal=1, num_tumor=2, seed=5)
+    assert capsys.readouterr().out == (
+        f"9 patches (1 normal and 2 tumor in each of train, valid and test, seed 5) in {tmp_path}\n"
+    )
+    assert len(list(tmp_path.glob("camelyonpatch_level_2_split_*_[xy].h5"))) == 6
