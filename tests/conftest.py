@@ -23,8 +23,8 @@ def byte_vocabulary() -> dict[str, int]:
     return {name: index for index, name in enumerate(names)}
 
 
-def build_micro_base(folder: Path, prediction_type: str = "epsilon") -> Path:
-    """Save a Stable-Diffusion-shaped pipeline of random weights: 32 px images, latents (4, 4, 4), width 32."""
+def build_micro_base(folder: Path, prediction_type: str = "epsilon", width: int = 32) -> Path:
+    """Save a Stable-Diffusion-shaped pipeline of random weights: 32 px images, latents (4, 4, 4), text ``width``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         vocabulary = byte_vocabulary()
@@ -32,7 +32,7 @@ def build_micro_base(folder: Path, prediction_type: str = "epsilon") -> Path:
         text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(vocabulary),
-                hidden_size=32,
+                hidden_size=width,
                 intermediate_size=64,
                 num_hidden_layers=2,
                 num_attention_heads=4,
@@ -51,7 +51,7 @@ def build_micro_base(folder: Path, prediction_type: str = "epsilon") -> Path:
             layers_per_block=1,
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=32,
+            cross_attention_dim=width,
             attention_head_dim=(2, 4),
             norm_num_groups=4,
             use_linear_projection=True,
@@ -98,6 +98,12 @@ def micro_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def micro_base_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same base model declared as one that predicts v. Read only."""
     return build_micro_base(tmp_path_factory.mktemp("models") / "micro_base_v", prediction_type="v_prediction")
+
+
+@pytest.fixture(scope="session")
+def micro_base_1024(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whose text encoder is as wide as that of Stable Diffusion 2. Read only."""
+    return build_micro_base(tmp_path_factory.mktemp("models") / "micro_base_1024", width=1024)
 
 
 @pytest.fixture(scope="session")
