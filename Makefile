@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint
+.PHONY: help install demo test lint validate
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,6 +24,7 @@ help:
 	@echo "make demo   environment, phantom studies, training and generation on the embedded base model (offline, CPU)"
 	@echo "make test   ruff, mypy and pytest; SLOW=1 adds the slow tests, ARGS='-k name' is passed on to pytest"
 	@echo "make lint   ruff and mypy alone"
+	@echo "make validate   the checks of all bundles, with a step of training and of generation each"
 
 install: $(INSTALLED)
 
@@ -62,3 +63,7 @@ lint: $(INSTALLED)
 
 test: lint
 	$(PY) -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)
+
+# The tests do the same but for the steps, which they take with other settings.
+validate: $(INSTALLED)
+	$(PY) -m medti_components validate --all

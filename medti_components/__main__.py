@@ -4,7 +4,7 @@
 import inspect
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial, wraps
 from typing import Any, get_type_hints
@@ -17,11 +17,12 @@ from medti_components.apps.config_values import fitting_value, typed_values
 from medti_components.apps.embedding import Embedding
 from medti_components.apps.error_line import error_line
 from medti_components.apps.phantoms import Phantoms
+from medti_components.apps.validate import validate
 from medti_components.errors import ConfigError
 
 Commands = Mapping[str, Any]
 
-COMMANDS: dict[str, type] = {"phantoms": Phantoms, "embedding": Embedding}
+COMMANDS: dict[str, Callable[..., Any]] = {"phantoms": Phantoms, "embedding": Embedding, "validate": validate}
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 
 
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         call = _parse(list(sys.argv[1:] if arguments is None else arguments))
         result = call() if call is not None else None
+        for text in result if isinstance(result, Iterator) else (result,):
+            if text is not None:
+                print(text, flush=True)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -49,8 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(line, file=sys.stderr)
         return 1
-    if result is not None:
-        print(result)
     return 0
 
 
@@ -60,7 +62,7 @@ def _parse(arguments: list[str]) -> Callable[[], Any] | None:
     Fire runs a command before it looks at what is left of the line, and prints pages for a mistake.
     """
     calls: list[partial[Any]] = []
-    commands = {name: _recorded(command(), calls) for name, command in COMMANDS.items()}
+    commands = {name: _recorded(command, calls) for name, command in COMMANDS.items()}
     output = io.StringIO()
     try:
         with redirect_stdout(output), redirect_stderr(output):
@@ -86,8 +88,8 @@ def _fitting(call: partial[Any], typed: Mapping[str, str]) -> Callable[[], Any]:
     return partial(call.func, **arguments)
 
 
-def _recorded(command: object, calls: list[partial[Any]]) -> Commands:
-    """Return the public methods of ``command``, each of which only notes its call; ``import_`` is called ``import``."""
+def _recorded(command: Callable[..., Any], calls: list[partial[Any]]) -> Commands | Callable[..., None]:
+    """Return a function, or a class's public methods, that only note their call; ``import_`` is called ``import``."""
 
     def recorded(method: Callable[..., Any]) -> Callable[..., None]:
         @wraps(method)
@@ -96,7 +98,9 @@ def _recorded(command: object, calls: list[partial[Any]]) -> Commands:
 
         return record
 
-    methods = inspect.getmembers(command, inspect.ismethod)
+    if not inspect.isclass(command):
+        return recorded(command)
+    methods = inspect.getmembers(command(), inspect.ismethod)
     return {name.removesuffix("_"): recorded(method) for name, method in methods if not name.startswith("_")}
 
 

@@ -72,13 +72,13 @@ def initialize() -> None:
     base = ConfigParser.load_config_file(files[0])
     configs = {Path(files[0]).name: base, **own}
     for file in files[1:]:
-        check_overlay(Path(file).name, ConfigParser.load_config_file(file), {**configs, **_configs_beside(folder)})
+        check_overlay(Path(file).name, ConfigParser.load_config_file(file), {**configs, **configs_beside(folder)})
     typed = typed_values(sys.argv[1:]) if _is_command_line() else {}
     _check_overrides(workflow.parser, _overrides(arguments), base, own, typed)
     _check_run_id(workflow)
 
 
-def _configs_beside(folder: Path) -> dict[str, Mapping[str, Any]]:
+def configs_beside(folder: Path) -> dict[str, Mapping[str, Any]]:
     """Return the configs of the bundles beside the one whose configs are in ``folder``."""
     paths = [path for name in BUNDLE_CONFIGS for path in folder.resolve().parent.parent.glob(f"*/configs/{name}")]
     return {str(path): ConfigParser.load_config_file(path) for path in paths}

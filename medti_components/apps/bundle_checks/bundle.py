@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle as it lies on disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ReferenceResolver
+
+from medti_components.apps.bundle_run import BUNDLE_CONFIGS
+from medti_components.errors import BundleError
+
+METADATA = "metadata.json"
+EMBEDDED = "embedded.json"
+
+
+class Bundle:
+    """The files of a bundle and what its configs say, as they are written: nothing is resolved or executed.
+
+    A bundle is in its *source form*, as in this repository's ``bundles/``, or *packaged* for the model zoo, which
+    shows in ``models/model.pt``: then more is asked of it.
+
+    Args:
+        folder: the bundle's folder, which holds ``configs/``.
+
+    Raises:
+        BundleError: the folder is missing, or holds no configs.
+
+    >>> Bundle("benchmarks")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.BundleError: 'benchmarks' is no bundle: give a folder that holds configs/metadata.json
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "configs").is_dir():
+            raise BundleError(f"'{folder}' is no bundle: give a folder that holds configs/{METADATA}")
+        self.name = self.folder.resolve().name
+        self.unreadable: dict[str, str] = {}
+        contents = {path.name: self._read(path) for path in sorted((self.folder / "configs").glob("*.json"))}
+        self.metadata = contents.pop(METADATA, None)
+        self.configs = {name: contents.pop(name) or {} for name in BUNDLE_CONFIGS if contents.get(name)}
+        beside = self.folder.resolve().parent.parent / "configs"
+        self.overlay_paths = {path.name: path for path in sorted(beside.glob("*.json"))}
+        contents |= {name: self._read(path) for name, path in self.overlay_paths.items()}
+        self.overlays = {name: content for name, content in contents.items() if content and name not in BUNDLE_CONFIGS}
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the bundle is in the form that the model zoo takes."""
+        return (self.folder / "models" / "model.pt").is_file()
+
+    @property
+    def concepts(self) -> list[str]:
+        """Tokens of the words that the bundle is about, from the first config that lists them."""
+        listed = (config["concepts"] for config in self.configs.values() if isinstance(config.get("concepts"), list))
+        return [str(token) for token in next(listed, [])]
+
+    def files(self) -> list[Path]:
+        """Return all files, sorted, but for what Python and file managers leave behind."""
+        paths = (path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink())
+        return sorted(path for path in paths if "__pycache__" not in path.parts and path.name != ".DS_Store")
+
+    def short(self, path: Path) -> str:
+        """Return ``path`` as it is called within the bundle."""
+        return path.relative_to(self.folder).as_posix()
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """Return what a JSON file holds; None, with the reason noted, where it can't be read or is no object."""
+        try:
+            content = ConfigParser.load_config_file(path)
+        except (OSError, ValueError) as error:
+            self.unreadable[path.name] = " ".join(str(error).split())
+            return None
+        if not isinstance(content, dict) or not content:
+            self.unreadable[path.name] = "it holds no JSON object with keys"
+            return None
+        return content
+
+
+def entries(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the id and the value of everything in a config, itself first.
+
+    >>> [name for name, _ in entries({"a": {"b": [1, 2]}})]
+    ['', 'a', 'a::b', 'a::b::0', 'a::b::1']
+    """
+    yield name, content
+    if isinstance(content, dict | list):
+        for _, sub_name, value in ReferenceResolver.iter_subconfigs(name, content):
+            yield from entries(value, sub_name)

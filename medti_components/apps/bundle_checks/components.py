@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the configs name: components and their arguments, references, expressions, and the keys of overlays.
+
+Modules that a ``_target_`` lies in are imported; nothing is instantiated, no expression is evaluated.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pydoc import ErrorDuringImport, locate
+from typing import Any
+
+from monai.bundle import ConfigComponent, ConfigExpression, ConfigParser, ReferenceResolver
+
+from medti_components.apps.bundle_checks.bundle import Bundle, entries
+from medti_components.apps.bundle_checks.check_result import CheckSkipped
+from medti_components.apps.bundle_run import configs_beside
+from medti_components.apps.config_keys import check_overlay, located, nearest
+from medti_components.errors import ConfigError
+
+SYNTAX = ("$", "@", "%")
+
+
+def targets(bundle: Bundle) -> Iterator[str]:
+    """Each ``_target_`` can be imported, and takes the arguments that stand beside it."""
+    for name, config in bundle.configs.items():
+        for place, value in entries(config):
+            target = value.get("_target_") if isinstance(value, dict) else None
+            if isinstance(target, str) and not target.startswith(SYNTAX):
+                yield from (f"configs/{name}: {place}: {problem}" for problem in _target_problems(target, value))
+
+
+def _target_problems(target: str, component: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        function = located(target)
+    except ErrorDuringImport as error:
+        yield f"'{target}' can't be imported ({error.value}): correct the module or its requirements"
+        return
+    if function is None:
+        near = nearest(target.rpartition(".")[2], _names_beside(target))
+        remedy = f"did you mean '{near}'?" if near else "give the dotted path of a class or function"
+        yield f"'{target}' can't be imported: {remedy}"
+        return
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some of those written in C do not tell
+        return
+    arguments = dict.fromkeys(key for key in component if key not in ConfigComponent.non_arg_keys)
+    is_called = component.get("_mode_", "default") in ("default", "debug")
+    try:
+        (signature.bind if is_called else signature.bind_partial)(**arguments)
+    except TypeError as error:
+        yield f"'{target}' does not take its arguments ({error}): it takes {signature}"
+
+
+def _names_beside(target: str) -> list[str]:
+    owner, _, _ = target.rpartition(".")
+    try:
+        return dir(locate(owner)) if owner else []
+    except ErrorDuringImport:
+        return []
+
+
+def references(bundle: Bundle) -> Iterator[str]:
+    """Each ``@`` reference and ``%`` macro leads somewhere, and none in a circle; each config stands alone."""
+    for name, config in bundle.configs.items():
+        problems = [*_unresolved(config, config, bundle.folder)]
+        yield from (f"configs/{name}: {problem}" for problem in problems)
+        if not problems:
+            yield from (f"configs/{name}: {problem}" for problem in _circles(config))
+
+
+def _unresolved(content: Mapping[str, Any], config: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Yield what ``content``, which is ``config`` or laid over it, refers to in vain."""
+    parser = ConfigParser({**config, **content})
+    known = [name for name, _ in entries(parser.get())]
+    for place, value in entries(content):
+        if not isinstance(value, str) or place.endswith("_desc_"):
+            continue
+        value = ConfigParser.resolve_relative_ids(place, value)
+        wanted = [f"@{reference}" for reference in ReferenceResolver.match_refs_pattern(value)]
+        source = parser
+        if value.startswith("%"):
+            file, reference = ConfigParser.split_path_id(value[1:])
+            if file and not (folder / file).is_file():
+                yield f"{place}: '{value}': there is no file '{file}' in the bundle: correct the macro"
+                continue
+            source = ConfigParser(ConfigParser.load_config_file(folder / file)) if file else parser
+            wanted = [f"%{reference}"] if reference else []
+        for reference in wanted:
+            if reference[1:] not in source:
+                near = nearest(reference[1:], known)
+                remedy = f"did you mean '{reference[0]}{near}'?" if near else "add the key or correct the reference"
+                yield f"{place}: '{reference}' is not in the config: {remedy}"
+
+
+def _circles(config: Mapping[str, Any]) -> Iterator[str]:
+    """Let MONAI follow the references of each top-level key, without instantiating or evaluating anything."""
+    parser = ConfigParser({key: value for key, value in config.items() if key != "imports"})
+    try:
+        parser.parse()
+        for key in parser.get():
+            parser.get_parsed_content(key, instantiate=False, eval_expr=False)
+    except ValueError as error:
+        yield f"{error}: break the circle"
+    except RecursionError:
+        yield "macros lead in a circle: break it"
+
+
+def expressions(bundle: Bundle) -> Iterator[str]:
+    """Each ``$`` expression is Python that can be parsed; none is evaluated."""
+    for name, config in {**bundle.configs, **bundle.overlays}.items():
+        for place, value in entries(config):
+            if not ConfigExpression.is_expression(value):
+                continue
+            names = dict.fromkeys(ReferenceResolver.match_refs_pattern(value))
+            code = ReferenceResolver.update_refs_pattern(value, names)[1:]
+            try:
+                ast.parse(code, mode="exec" if ConfigExpression.is_import_statement(value) else "eval")
+            except SyntaxError as error:
+                yield f"{name}: {place}: '{value}' is no Python expression ({error.msg}): correct it"
+
+
+def overlays(bundle: Bundle) -> Iterator[str]:
+    """Each overlay names keys that a bundle's config has, and refers to what is in each config that has them."""
+    if not bundle.overlays:
+        raise CheckSkipped("no overlays beside the bundle")
+    known = {**bundle.configs, **configs_beside(bundle.folder / "configs")}
+    for file, overlay in bundle.overlays.items():
+        for key, value in overlay.items():
+            try:
+                check_overlay(file, {key: value}, known)
+            except ConfigError as error:
+                yield str(error)
+        for name, config in bundle.configs.items():
+            content = {key: value for key, value in overlay.items() if key in config}
+            yield from (f"{file} over {name}: {problem}" for problem in _unresolved(content, config, bundle.folder))

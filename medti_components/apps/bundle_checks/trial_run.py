@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of a bundle that take seconds: phantoms for data, the embedded base model, a step, an image."""
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import medti_components
+from medti_components.apps.bundle_checks.bundle import EMBEDDED, Bundle
+from medti_components.apps.bundle_checks.check_result import CheckSkipped
+from medti_components.apps.config_values import is_expression
+from medti_components.apps.phantoms import Phantoms
+
+NUM_PHANTOMS = 6  # of each kind: enough for the splits below
+SECONDS = 600
+SMALL_VALUES: Mapping[str, Any] = {
+    "num_cases": 1,
+    "num_validation_cases": 1,
+    "num_test_cases": 1,
+    "num_classifier_cases": 1,
+    "num_classifier_validation_cases": 1,
+    "num_several_cases": 0,
+    "num_several_validation_cases": 0,
+    "num_several_test_cases": 0,
+    "num_vectors": 2,
+    "max_steps": 1,
+    "batch_size": 1,
+    "preview_interval": 0,
+    "num_images": 1,
+    "num_inference_steps": 1,
+    "num_scenes": 12,
+    "caption_lengths": [[40, 1]],
+    "autoencoder_steps": 2,
+    "autoencoder_way_past_steps": 1,
+    "text_encoder_steps": 1,
+    "denoiser_steps": 1,
+    "joint_steps": 1,
+    "autoencoder_batch_size": 2,
+    "text_encoder_batch_size": 2,
+    "denoiser_batch_size": 2,
+    "show_progress": False,
+    "device": "cpu",
+}
+
+
+class TrialRun:
+    """What the checks that execute a bundle share: its phantoms and its smallest settings.
+
+    A config gets those of the small values whose keys it has, and ``embedded.json`` laid over it where it has a
+    ``base_model``. Phantoms are those of the ``phantoms`` command whose name begins all the bundle's concepts.
+
+    Args:
+        bundle: the bundle.
+        folder: an empty folder for data and results.
+    """
+
+    def __init__(self, bundle: Bundle, folder: Path) -> None:
+        self.bundle = bundle
+        self.folder = folder
+
+    def config_files(self, name: str) -> list[str]:
+        """Return the paths of a config and of what is laid over it.
+
+        Raises:
+            CheckSkipped: it needs a base model, and the embedded one does not lie beside the bundle.
+        """
+        files = [str(self.bundle.folder.resolve() / "configs" / name)]
+        if "base_model" in self.bundle.configs[name]:
+            if EMBEDDED not in self.bundle.overlay_paths:
+                raise CheckSkipped(f"no ../../configs/{EMBEDDED}: without the embedded base model nothing can be run")
+            files.append(str(self.bundle.overlay_paths[EMBEDDED]))
+        return files
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return the keys to override in a config.
+
+        Raises:
+            CheckSkipped: it needs data, and there are no phantoms of that kind.
+        """
+        config = self.bundle.configs[name]
+        values = {key: value for key, value in SMALL_VALUES.items() if key in config}
+        folders = {"output_dir": self.output_dir(name), "cache_dir": self.folder / "cache"}
+        if "embeddings" in config:
+            folders["embeddings"] = self.output_dir("train.json") / "embeddings"
+        if "dataset_dir" in config and not is_expression(config["dataset_dir"]):
+            folders["dataset_dir"] = self.dataset_dir
+        return values | {key: str(folder) for key, folder in folders.items() if key in config}
+
+    def output_dir(self, name: str) -> Path:
+        """Return the folder for the results of a config's run."""
+        return self.folder / Path(name).stem
+
+    @cached_property
+    def dataset_dir(self) -> Path:
+        """Folder of the phantoms, drawn when first asked for."""
+        tokens = [token.strip("<>") for token in self.bundle.concepts]
+        names = [name for name, _ in inspect.getmembers(Phantoms, inspect.isfunction) if not name.startswith("_")]
+        fitting = [name for name in names if tokens and all(token.startswith(f"{name}_") for token in tokens)]
+        if not fitting:
+            raise CheckSkipped(f"no phantoms stand in for its data: the command phantoms has {', '.join(names)}")
+        draw = getattr(Phantoms(), max(fitting, key=len))
+        numbers = {key: NUM_PHANTOMS for key in inspect.signature(draw).parameters if key.startswith("num_")}
+        folder = self.folder / "phantoms"
+        draw(str(folder), **numbers)
+        return folder
+
+    def run(self, name: str, run_id: str) -> Iterator[str]:
+        """Run a config as its users do, in a process of its own; a line when that fails."""
+        settings = self.settings(name)
+        options = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+        command = ["-m", "monai.bundle", "run", run_id, "--config_file", str(self.config_files(name)), *options]
+        source = str(Path(medti_components.__file__).parents[1])
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+            "HF_HUB_OFFLINE": "1",
+        }
+        try:
+            result = subprocess.run(
+                [sys.executable, *command],
+                cwd=self.folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            yield f"'{run_id}' of configs/{name} took over {SECONDS} s: make the smallest settings quick"
+            return
+        if result.returncode != 0:
+            lines = [line for line in result.stderr.splitlines() if line.strip()] or ["nothing on stderr"]
+            status = f"'{run_id}' of configs/{name} ended with status {result.returncode}"
+            yield f"{status}: {lines[-1]}: correct what it names"

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``validate``: whether a bundle is complete, and works."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from medti_components.apps.bundle_checks import components, documents, execution, metadata, stored_files, structure
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_checks.check_result import CheckResult, CheckSkipped, run_check
+from medti_components.apps.bundle_checks.junit_report import junit_xml as as_junit_xml
+from medti_components.apps.bundle_checks.trial_run import TrialRun
+from medti_components.errors import BundleError
+from medti_components.files import ensure_writable_directory, write_text_atomically
+
+BUNDLES = Path("bundles")
+READING: Mapping[str, Callable[[Bundle], Iterable[str]]] = {
+    "structure": structure.structure,
+    "metadata": metadata.metadata,
+    "changelog": metadata.changelog,
+    "licence": documents.licence,
+    "docs": documents.docs,
+    "paths": documents.paths,
+    "large_files": stored_files.large_files,
+    "checksums": stored_files.checksums,
+    "state_dict": structure.state_dict,
+    "run_ids": structure.run_ids,
+    "targets": components.targets,
+    "references": components.references,
+    "expressions": components.expressions,
+    "overlays": components.overlays,
+}
+EXECUTING: Mapping[str, Callable[[TrialRun], Iterable[str]]] = {
+    "properties": execution.properties,
+    "training_step": execution.training_step,
+    "generation_step": execution.generation_step,
+}
+STEPS = ("training_step", "generation_step")
+
+
+def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_xml: str = "") -> Iterator[str]:
+    """Check a bundle, or all of them: files, metadata, configs, then a step of training and an image.
+
+    A line a check: passed, failed (with what to do) or skipped (with the reason). The exit status is 1 when one has
+    failed. A config is code, and validating runs it: validate what you would run.
+
+    What is asked follows from what a bundle has. In its source form, as here in bundles/, weights may be missing; a
+    packaged bundle (one with models/model.pt) must also have inference.json, SHA256SUMS over all files, a model.pt that
+    is a plain state dict, and no links out of its folder.
+
+    Args:
+        bundle: the bundle's folder, such as bundles/prostate_mri_textual_inversion.
+        all: check every folder in bundles/ instead.
+        steps: run a real step of training and of generation too, on phantoms and the embedded base model.
+        junit_xml: file that gets the results as JUnit XML too.
+    """
+    bundles = [Bundle(folder) for folder in _folders(bundle, all)]
+    if junit_xml:
+        ensure_writable_directory(Path(junit_xml).parent, "junit_xml")
+    results: dict[str, list[CheckResult]] = {}
+    for one in bundles:
+        yield one.name
+        results[one.name] = []
+        for result in checked(one, steps):
+            results[one.name].append(result)
+            yield result.text
+    if junit_xml:
+        write_text_atomically(junit_xml, as_junit_xml(results))
+    failed = {name: [check.name for check in checks if check.problems] for name, checks in results.items()}
+    failed = {name: checks for name, checks in failed.items() if checks}
+    if failed:
+        raise BundleError("; ".join(f"{name} is not valid: {', '.join(checks)}" for name, checks in failed.items()))
+    yield f"valid: {', '.join(results)}"
+
+
+def checked(bundle: Bundle, steps: bool = True, names: Iterable[str] = (*READING, *EXECUTING)) -> Iterator[CheckResult]:
+    """Run the checks of ``names``, those without ``steps`` skipping the real ones, and yield each result at once."""
+    with tempfile.TemporaryDirectory(prefix="medti_validate_") as folder, _importable(bundle):
+        trial = TrialRun(bundle, Path(folder))
+        for name in names:
+            if name in READING:
+                yield run_check(name, partial(READING[name], bundle))
+            elif steps or name not in STEPS:
+                yield run_check(name, partial(EXECUTING[name], trial))
+            else:
+                yield run_check(name, _left_out)
+
+
+def _left_out() -> Iterable[str]:
+    raise CheckSkipped("left out by --steps false")
+
+
+@contextmanager
+def _importable(bundle: Bundle) -> Iterator[None]:
+    """Let modules in the bundle's folder be imported, as MONAI's run does: a packaged bundle has its own."""
+    path = [*sys.path]
+    sys.path.insert(1, str(bundle.folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+
+
+def _folders(bundle: str, all: bool) -> list[Path]:
+    if bool(bundle) == all:
+        raise BundleError("give the folder of one bundle, or --all for those in bundles/")
+    if bundle:
+        return [Path(bundle)]
+    folders = sorted(path for path in BUNDLES.glob("[!._]*") if path.is_dir())
+    if not folders:
+        raise BundleError(f"there is no bundle in '{BUNDLES.resolve()}': run --all from the repository's root")
+    return folders
