@@ -31,7 +31,7 @@ def ensure_concept_token(token: str) -> str:
     """
     if not isinstance(token, str) or not CONCEPT_TOKEN.fullmatch(token):
         raise EmbeddingError(
-            f"concept token must be a word in angle brackets like '<prostate_mri_positive>', got '{token}': "
+            f"concept token must be a word in angle brackets like '<prostate_mri_positive>', got {token!r:.100}: "
             "use letters, digits, '_' and '-'"
         )
     return token

@@ -173,7 +173,7 @@ def load_embeddings(
 
 def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow_other_base: bool) -> None:
     num_vectors, width = embedding.rows.shape
-    learned_on = embedding.metadata.get("base_model", "an unnamed base model")
+    learned_on = printable(embedding.metadata.get("base_model", "an unnamed base model"))
     if width != model.width:
         raise EmbeddingError(
             f"embedding width {width} does not match text encoder width {model.width}: '{embedding.path}' was "
@@ -187,8 +187,8 @@ def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow
     learned_hash = embedding.metadata.get("base_model_sha256")
     if learned_hash is not None and not allow_other_base and learned_hash != model.fingerprint:
         raise EmbeddingError(
-            f"'{embedding.path}' was learned on '{learned_on}' (sha256 {learned_hash[:12]}), not on the loaded "
-            f"'{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one, or set "
+            f"'{embedding.path}' was learned on '{learned_on}' (sha256 {printable(learned_hash, 12)}), not on the "
+            f"loaded '{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one, or set "
             "--allow_other_base True"
         )
 

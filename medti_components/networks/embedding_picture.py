@@ -38,6 +38,7 @@ def read_embedding_picture(content: bytes, path: Path) -> Mapping[str, Any]:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
                 text = picture.info.get(TEXT_CHUNK)
@@ -91,4 +92,7 @@ def save_embedding_picture(path: str | Path, rows: Tensor, facts: Mapping[str, A
 def _with_tensor(value: dict[str, Any]) -> Any:
     if TENSOR_KEY not in value:
         return value
-    return torch.tensor(value[TENSOR_KEY], dtype=torch.float64).to(torch.float32)
+    numbers = value[TENSOR_KEY]
+    if not isinstance(numbers, list):
+        raise ValueError(f"{TENSOR_KEY} must be a list, got {type(numbers).__name__}")
+    return torch.tensor(numbers, dtype=torch.float64).to(torch.float32)

@@ -3,6 +3,7 @@
 
 import io
 import pickletools
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,9 @@ def read_tensor_archive(content: bytes, path: Path) -> Mapping[str, Any]:
         raise EmbeddingError(f"{what} is not a whole PyTorch file ({one_line(error)}): copy it again") from error
     try:
         _ensure_only_tensors(records["data.pkl"], what)
-        value = torch.load(_archive_of(records), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a damaged pickle makes PyTorch remark
+            value = torch.load(_archive_of(records), map_location="cpu", weights_only=True)
     except EmbeddingError:
         raise
     except Exception as error:  # a pickle can name any record or shape, and so make PyTorch raise anything

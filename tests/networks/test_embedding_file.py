@@ -94,6 +94,17 @@ def test_missing_truncated_and_foreign_files_are_named(tmp_path, rows):
         load_embedding(path)
 
 
+def test_nothing_that_a_file_says_reaches_the_terminal_raw(tmp_path, model, rows):
+    path = tmp_path / "a.safetensors"
+    save_file({"<a>\x1b[2J": rows}, path)
+    with pytest.raises(EmbeddingError, match=r"got '<a>\\x1b\[2J'.*or import another tool's file by") as caught:
+        load_embedding(path)
+    assert str(caught.value).isprintable()
+    save_embedding(path, "<a>", rows, {"base_model": "other\x1b", "base_model_sha256": "\n" * 64})
+    with pytest.raises(EmbeddingError, match=r"learned on 'other\?' \(sha256 \?{12}\)"):
+        load_embeddings(path, model)
+
+
 def test_folder_file_and_list_of_files_give_the_same(tmp_path, model, rows):
     for name in ("b", "a"):
         save_embedding(tmp_path / f"{name}.safetensors", f"<{name}>", rows, {})

@@ -83,6 +83,7 @@ def test_a_stripped_or_damaged_picture_is_refused():
         picture_text({"TORCHTENSOR": [["a"]]}),
         picture_text({"TORCHTENSOR": [[10**400]]}),
         picture_text({"TORCHTENSOR": {"a": 1}}),
+        picture_text({"TORCHTENSOR": {"TORCHTENSOR": [[1.0]]}}),
     ],
 )
 def test_a_text_chunk_that_is_no_embedding_is_refused(text):
