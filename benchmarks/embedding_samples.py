@@ -48,7 +48,7 @@ def samples(rows: Tensor) -> dict[str, bytes]:
     """Return files that hold ``rows`` (n, width), by layout and container."""
     slots = {"<nodule>" + (f"_{number}" if number else ""): row for number, row in enumerate(rows)}
     return {
-        "medti, safetensors": save({"<nodule>": rows}, {"medti_version": "0.1.0", "base_model": "micro", "seed": "3"}),
+        "medti, safetensors": save({"<nodule>": rows}, {"medti_version": "0.1.0"}),
         "diffusers, safetensors": save({"<nodule>": rows}),
         "diffusers, pickle": torch_file({"<nodule>": rows}),
         "diffusers slots, safetensors": save({name: row.clone() for name, row in slots.items()}),
@@ -81,5 +81,5 @@ def archive(records: Mapping[str, bytes], compression: int = 0) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as file:
         for name, record in records.items():
-            file.writestr(f"archive/{name}", record)
+            file.writestr(zipfile.ZipInfo(f"archive/{name}"), record, compression)  # without the time of day
     return stream.getvalue()
