@@ -114,12 +114,16 @@ class GeneratedFolder:
         Raises:
             DataError: it is missing, unreadable, too small, not square, or of another size than those before it.
         """
+        return from_pixels(self.pixels(path))
+
+    def pixels(self, path: Path) -> Tensor:
+        """Read an image as :meth:`image` does, but as uint8 (3, image_size, image_size)."""
         try:
             with Image.open(path) as opened:
                 picture = opened.convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"'{path}' is missing or not a readable image: generate it again") from error
-        return self.scaled(picture, path)
+        return self._scaled_pixels(picture, path)
 
     def scaled(self, picture: Image.Image, path: Path) -> Tensor:
         """Return an RGB picture as :meth:`image` does; ``path`` is where it comes from.
@@ -127,6 +131,9 @@ class GeneratedFolder:
         Raises:
             DataError: it is too small, not square, or of another size than those before it.
         """
+        return from_pixels(self._scaled_pixels(picture, path))
+
+    def _scaled_pixels(self, picture: Image.Image, path: Path) -> Tensor:
         if self._first_size is None:
             self._first_size = picture.size
         if picture.size != self._first_size:
@@ -134,14 +141,35 @@ class GeneratedFolder:
                 f"'{path}' must be {_size(self._first_size)} like the images before it, got {_size(picture.size)}: "
                 f"keep images of one size in --{self.key}"
             )
-        if min(picture.size) < self.image_size or picture.size[0] != picture.size[1]:
-            raise DataError(
-                f"'{path}' must be square and at least {self.image_size} pixels wide, got {_size(picture.size)}: "
-                f"set --image_size {min(picture.size)} or less"
-            )
-        if picture.size[0] > self.image_size:
-            picture = picture.resize((self.image_size, self.image_size), Image.Resampling.BOX)
-        return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+        return scaled_picture(picture, self.image_size, path)
+
+
+def scaled_picture(picture: Image.Image, image_size: int, path: Path) -> Tensor:
+    """Return an RGB picture as uint8 (3, image_size, image_size), a larger one scaled down by averaging areas.
+
+    Raises:
+        DataError: it is too small or not square; ``path`` is where it comes from.
+
+    >>> scaled_picture(Image.new("RGB", (4, 4), (0, 128, 255)), 2, Path("a.png"))[:, 0, 0]
+    tensor([  0, 128, 255], dtype=torch.uint8)
+    """
+    if min(picture.size) < image_size or picture.size[0] != picture.size[1]:
+        raise DataError(
+            f"'{path}' must be square and at least {image_size} pixels wide, got {_size(picture.size)}: "
+            f"set --image_size {min(picture.size)} or less"
+        )
+    if picture.size[0] > image_size:
+        picture = picture.resize((image_size, image_size), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def from_pixels(pixels: Tensor) -> Tensor:
+    """Return pixels, 0 to 255, as values in [-1, 1].
+
+    >>> from_pixels(torch.tensor([0, 255], dtype=torch.uint8))
+    tensor([-1.,  1.])
+    """
+    return pixels.to(torch.float32) / 127.5 - 1
 
 
 def sampling_conditions(lines: Sequence[ProvenanceLine]) -> dict[str, Any]:

@@ -3,11 +3,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 
-from medti_components.data.generated_folder import GeneratedFolder, ProvenanceLine, sampling_conditions
+from medti_components.data.generated_folder import (
+    GeneratedFolder,
+    ProvenanceLine,
+    from_pixels,
+    sampling_conditions,
+)
 from medti_components.errors import DataError
+from medti_components.random_streams import random_stream
 
 
 class GeneratedImages(Dataset[dict[str, object]]):
@@ -23,6 +31,9 @@ class GeneratedImages(Dataset[dict[str, object]]):
         image_size: height and width of the items, in pixels.
         num_cases: how many images of each concept to take, in the order of the file.
         key: the config key that ``generated_dir`` came from, for messages.
+        seed: draws the images in place of taking the first ones; the first of many drawn are those of few.
+        num_key: the config key that ``num_cases`` came from, for messages.
+        counts_all: the key counts the images of all concepts together.
 
     Raises:
         DataError: the folder, the file or an image is missing, unreadable or too small, sizes differ, a prompt names no
@@ -36,14 +47,18 @@ class GeneratedImages(Dataset[dict[str, object]]):
         image_size: int,
         num_cases: int,
         key: str = "generated_dir",
+        seed: int | None = None,
+        num_key: str = "num_test_cases",
+        counts_all: bool = False,
     ) -> None:
         self.concepts = list(concepts)
         self.folder = GeneratedFolder(generated_dir, image_size, key)
-        lines = self._selected(num_cases)
+        self._remedy = num_key, len(self.concepts) if counts_all else 1
+        lines = self._selected(num_cases, seed)
         self.conditions = sampling_conditions([line for _, line in lines])
-        self._items: list[dict[str, object]] = [
+        self._items: list[dict[str, Any]] = [  # pixels take a quarter of the memory
             {
-                "image": self.folder.image(line.path),
+                "image": self.folder.pixels(line.path),
                 "concept": concept,
                 "label": self.concepts.index(concept),
                 "file": str(line.path),
@@ -55,19 +70,24 @@ class GeneratedImages(Dataset[dict[str, object]]):
         return len(self._items)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        return self._items[index]
+        item = self._items[index]
+        return {**item, "image": from_pixels(item["image"])}
 
-    def _selected(self, num_cases: int) -> list[tuple[str, ProvenanceLine]]:
-        """The first ``num_cases`` lines of each concept."""
+    def _selected(self, num_cases: int, seed: int | None) -> list[tuple[str, ProvenanceLine]]:
+        """The first ``num_cases`` lines of each concept, in the order of the file or in one drawn by ``seed``."""
         by_concept: dict[str, list[ProvenanceLine]] = {concept: [] for concept in self.concepts}
         for line in self.folder.lines:
             by_concept[self._concept(line)].append(line)
         for concept, lines in by_concept.items():
             if len(lines) < num_cases:
+                num_key, factor = self._remedy
                 raise DataError(
                     f"{self.folder.key} '{self.folder.folder}' must hold {num_cases} images of {concept}, got "
-                    f"{len(lines)}: generate more, or set --num_test_cases {len(lines)}"
+                    f"{len(lines)}: generate more, or set --{num_key} {factor * len(lines)}"
                 )
+            if seed is not None:
+                order = torch.randperm(len(lines), generator=random_stream(seed, "generated images", concept))
+                by_concept[concept] = [lines[index] for index in order.tolist()]
         return [(concept, line) for concept, lines in by_concept.items() for line in lines[:num_cases]]
 
     def _concept(self, line: ProvenanceLine) -> str:

@@ -22,6 +22,9 @@ RESULTS = (
     "held_out_loss.json",
     "held_out_loss.csv",
     "training_curves.png",
+    "classifier.safetensors",
+    "cases.csv",
+    "validation.csv",
     CONFIG_NAME,
 )
 
@@ -34,10 +37,11 @@ class RunFolder:
 
     Args:
         path: the output folder.
-        settings: config keys and values that shape the result. ``max_steps`` matters only when the learning rate
+        settings: config keys and values that shape the result. ``length_key`` matters only when the learning rate
             depends on it: a run at constant rate may be prolonged.
         resume: go on from the newest checkpoint; begin anew where there is none.
         config: what is written to ``config.json``.
+        length_key: the key that says how many steps the run has.
     """
 
     def __init__(
@@ -46,11 +50,13 @@ class RunFolder:
         settings: Mapping[str, Any],
         resume: bool = False,
         config: Mapping[str, Any] | None = None,
+        length_key: str = "max_steps",
     ) -> None:
         self.path = Path(path)
         self.settings = json.loads(json.dumps(dict(settings)))
         self.resume = resume
         self.config = config
+        self.length_key = length_key
         self.checkpoint: TrainingCheckpoint | None = None
 
     @property
@@ -68,7 +74,7 @@ class RunFolder:
 
         Raises:
             OutputError: the folder is not writable.
-            ConfigError: a setting differs from the checkpoint's, or the checkpoint is beyond max_steps.
+            ConfigError: a setting differs from the checkpoint's, or the checkpoint is beyond the run's length.
             TrainingError: the newest checkpoint can't be read.
         """
         ensure_writable_directory(self.path)
@@ -89,17 +95,17 @@ class RunFolder:
         before = checkpoint.state["settings"]
         has_free_length = self.settings.get("learning_rate_schedule", "constant") == "constant"
         for key in sorted({*before, *self.settings}):
-            if key == "max_steps" and has_free_length:
+            if key == self.length_key and has_free_length:
                 continue
             if before.get(key) != self.settings.get(key):
                 raise ConfigError(
                     f"{key} is {self.settings.get(key)!r}, but the checkpoint in '{self.path}' was made with "
                     f"{before.get(key)!r}: set --{key} back, or choose another --output_dir"
                 )
-        if self.settings.get("max_steps", checkpoint.step) < checkpoint.step:
+        if self.settings.get(self.length_key, checkpoint.step) < checkpoint.step:
             raise ConfigError(
-                f"max_steps must be at least {checkpoint.step}, the step of the checkpoint in '{self.path}', "
-                f"got {self.settings['max_steps']}: raise it, or choose another --output_dir"
+                f"{self.length_key} must be at least {checkpoint.step}, the step of the checkpoint in '{self.path}', "
+                f"got {self.settings[self.length_key]}: raise it, or choose another --output_dir"
             )
 
     def _set_aside(self) -> None:

@@ -11,7 +11,12 @@ from medti_components.engines.training_history import TrainingHistory
 from medti_components.files import write_atomically
 from medti_components.networks.concept_embedding import concept_name
 
-PANELS = {"training_loss": "training loss", "held_out_loss": "held-out loss", "row_norm": "mean row norm"}
+PANELS = {
+    "training_loss": "training loss",
+    "held_out_loss": "held-out loss",
+    "row_norm": "mean row norm",
+    "validation_auc": "validation AUC",
+}
 SMOOTHING = 25  # points
 
 

@@ -21,15 +21,16 @@ figure { margin: 1em 0; } img { max-width: 100%; } figcaption { color: #555; }
 """.strip()
 
 
-def report_page(title: str, parts: Sequence[str]) -> str:
-    """Return the page of HTML ``parts`` under a title.
+def report_page(
+    title: str, parts: Sequence[str], warning: str = "Synthetic images, for research. Not for diagnosis."
+) -> str:
+    """Return the page of HTML ``parts`` under a title and a warning.
 
     >>> "<h1>Figures</h1>" in report_page("Figures", ["<p>None.</p>"])
     True
     """
     heading = f"<h1>{escape(title)}</h1>"
-    warning = "<p>Synthetic images, for research. Not for diagnosis.</p>"
-    body = "\n".join([heading, warning, *parts])
+    body = "\n".join([heading, f"<p>{escape(warning)}</p>", *parts])
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"

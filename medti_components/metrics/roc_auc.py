@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a score separates two groups of images, with its interval."""
 
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
 import torch
@@ -13,9 +14,11 @@ from medti_components.random_streams import random_stream
 class RocAuc:
     """Area under the ROC curve = P(score of a positive > score of a negative) + P(equal) / 2, with its interval.
 
-    The interval is a percentile bootstrap that resamples positives and negatives apart. Where the groups are separated
-    completely no resample can differ, so the score interval of Newcombe ("Confidence intervals for an effect size
-    measure based on the Mann-Whitney statistic", Stat. Med. 25, 2006, method 5) stands in for it.
+    The interval is a percentile bootstrap that resamples positives and negatives apart; where patients are given, it
+    resamples these, with all scores of each: those with positives alone, with negatives alone and with both apart.
+    Where the groups are separated completely no resample can differ, so the score interval of Newcombe ("Confidence
+    intervals for an effect size measure based on the Mann-Whitney statistic", Stat. Med. 25, 2006, method 5) stands in
+    for it, by the number of patients.
 
     Args:
         num_resamples: number of bootstrap resamples.
@@ -31,11 +34,22 @@ class RocAuc:
         self.seed = seed
         self.confidence = confidence
 
-    def __call__(self, positive: torch.Tensor, negative: torch.Tensor) -> IntervalEstimate:
+    def __call__(
+        self,
+        positive: torch.Tensor,
+        negative: torch.Tensor,
+        patients: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
+    ) -> IntervalEstimate:
         """Measure on scores ``positive`` (p,) and ``negative`` (n,), larger meaning more likely positive.
 
+        Args:
+            positive: scores of the positives.
+            negative: scores of the negatives.
+            patients: the patient of each positive and of each negative; None where each score is of a patient of its
+                own.
+
         Raises:
-            DataError: a group is empty or holds a score that is not finite.
+            DataError: a group is empty or holds a score that is not finite, or there are not as many patients.
         """
         for name, scores in (("positive", positive), ("negative", negative)):
             if scores.ndim != 1 or len(scores) == 0:
@@ -46,16 +60,47 @@ class RocAuc:
         wins = (difference > 0).double() + (difference == 0).double() / 2
         value = float(wins.mean())
         counts = {"positive": len(positive), "negative": len(negative)}
+        if patients is not None and tuple(map(len, patients)) != (len(positive), len(negative)):
+            raise DataError(f"patients must be one a score, {counts}, got {tuple(map(len, patients))}")
         if value in (0.0, 1.0):
-            bound = _newcombe_bound(len(positive), len(negative), self.confidence)
+            independent = list(counts.values()) if patients is None else [len(set(own)) for own in patients]
+            bound = _newcombe_bound(independent[0], independent[1], self.confidence)
             low, high = (bound, 1.0) if value == 1.0 else (0.0, 1 - bound)
             return IntervalEstimate(value, low, high, counts, "score interval (Newcombe 2006)", self.confidence)
         stream = random_stream(self.seed, "roc auc", len(positive), len(negative))
-        weights = [_resample(len(scores), self.num_resamples, stream) for scores in (positive, negative)]
-        resampled = ((weights[0] @ wins) * weights[1]).sum(1) / wins.numel()
+        if patients is None:
+            method = "stratified bootstrap"
+            weights = [_resample(len(scores), self.num_resamples, stream) for scores in (positive, negative)]
+        else:
+            method = "stratified bootstrap over patients"
+            weights = _resample_patients(patients, self.num_resamples, stream)
+        totals = weights[0].sum(1) * weights[1].sum(1)
+        resampled = ((weights[0] @ wins) * weights[1]).sum(1) / totals
         tail = (1 - self.confidence) / 2
         low, high = (float(resampled.quantile(q)) for q in (tail, 1 - tail))
-        return IntervalEstimate(value, low, high, counts, "stratified bootstrap", self.confidence)
+        return IntervalEstimate(value, low, high, counts, method, self.confidence)
+
+
+def _resample_patients(
+    patients: tuple[Sequence[Hashable], Sequence[Hashable]], num_resamples: int, stream: torch.Generator
+) -> list[torch.Tensor]:
+    """How often each positive and each negative was drawn with its patient, (num_resamples, p) and (num_resamples, n).
+
+    Patients with positives alone, with negatives alone and with both are resampled apart, so that no resample is
+    without positives or negatives.
+    """
+    in_positive, in_negative = (dict.fromkeys(own) for own in patients)
+    both = [patient for patient in in_positive if patient in in_negative]
+    strata = [
+        [patient for patient in in_positive if patient not in in_negative],
+        [patient for patient in in_negative if patient not in in_positive],
+        both,
+    ]
+    drawn: dict[Hashable, torch.Tensor] = {}
+    for stratum in strata:
+        if stratum:
+            drawn |= zip(stratum, _resample(len(stratum), num_resamples, stream).T, strict=True)
+    return [torch.stack([drawn[patient] for patient in own], dim=1) for own in patients]
 
 
 def _resample(n: int, num_resamples: int, stream: torch.Generator) -> torch.Tensor:

@@ -12,6 +12,7 @@ BUNDLES = sorted(folder for folder in (REPOSITORY / "bundles").iterdir() if (fol
 CONFIGS = sorted(path for bundle in BUNDLES for path in (bundle / "configs").glob("*.json") if path.stem != "metadata")
 PROSTATE = REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs"
 CHEST = REPOSITORY / "bundles" / "chest_xray_textual_inversion" / "configs"
+CLASSIFICATION = REPOSITORY / "bundles" / "prostate_cancer_classification" / "configs"
 HISTOPATHOLOGY = REPOSITORY / "bundles" / "histopathology_textual_inversion" / "configs"
 OVERLAYS = sorted((REPOSITORY / "configs").glob("*.json"))
 

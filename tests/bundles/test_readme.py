@@ -37,6 +37,7 @@ def test_keys_of_the_tables_exist_with_the_defaults_given(heading):
         "bundles/prostate_mri_textual_inversion/docs/README.md",
         "bundles/chest_xray_textual_inversion/docs/README.md",
         "bundles/histopathology_textual_inversion/docs/README.md",
+        "bundles/prostate_cancer_classification/docs/README.md",
     ],
 )
 def test_files_that_are_named_exist(document):

@@ -115,3 +115,15 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match="output_dir .*run' is not writable .*: choose another by --output_dir"):
         RunFolder(tmp_path / "run", SETTINGS).prepare()
+
+
+def test_the_key_of_the_length_is_the_config_s(tmp_path: Path) -> None:
+    settings = {"num_batches": 100}
+    TrainingCheckpoint(50, {}, {"settings": settings}).save(tmp_path / "checkpoints")
+    longer = RunFolder(tmp_path, {"num_batches": 200}, resume=True, length_key="num_batches")
+    longer.prepare()
+    assert longer.first_step == 50
+    with pytest.raises(
+        ConfigError, match="^num_batches must be at least 50, the step of the checkpoint in .*, got 40: "
+    ):
+        RunFolder(tmp_path, {"num_batches": 40}, resume=True, length_key="num_batches").prepare()

@@ -67,3 +67,42 @@ def test_complete_separation_has_an_interval_of_some_width() -> None:
 def test_unfit_scores_are_refused(positive: torch.Tensor, negative: torch.Tensor, message: str) -> None:
     with pytest.raises(DataError, match="^" + re.escape(message)):
         RocAuc()(positive, negative)
+
+
+def test_patients_of_one_score_each_change_nothing_but_the_words() -> None:
+    positive, negative = scores(0, 20, 0.7), scores(1, 15, 0.0)
+    plain, grouped = RocAuc()(positive, negative), RocAuc()(positive, negative, (range(20), range(100, 115)))
+    assert (grouped.value, grouped.low, grouped.high) == (plain.value, plain.low, plain.high)
+    assert grouped.method == "stratified bootstrap over patients"
+
+
+def test_scores_of_one_patient_count_as_one() -> None:
+    # Each score five times over tells no more than once: the interval stays, where images alone would narrow it.
+    positive, negative = scores(0, 20, 0.7), scores(1, 20, 0.0)
+    once = RocAuc()(positive, negative)
+    repeated = positive.repeat_interleave(5), negative.repeat_interleave(5)
+    patients = [patient for patient in range(20) for _ in range(5)], [100 + n for n in range(20) for _ in range(5)]
+    grouped = RocAuc()(*repeated, patients)
+    assert grouped.value == pytest.approx(once.value)
+    assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=0.1)
+    naive = RocAuc()(*repeated)
+    assert naive.high - naive.low < 0.6 * (grouped.high - grouped.low)
+
+
+def test_patients_with_scores_in_both_groups_are_drawn_once_for_both() -> None:
+    # What a patient's two scores share cancels in part: the interval is narrower than of independent scores.
+    own, patients = scores(2, 60, 0.0) * 2, (range(60), range(60))
+    positive, negative = own + scores(0, 60, 1.0), own + scores(1, 60, 0.0)
+    grouped, apart = RocAuc()(positive, negative, patients), RocAuc()(positive, negative)
+    assert grouped.low < grouped.value == apart.value < grouped.high
+    assert grouped.high - grouped.low < 0.8 * (apart.high - apart.low)
+
+
+def test_complete_separation_goes_by_the_number_of_patients() -> None:
+    grouped = RocAuc()(torch.ones(50), torch.zeros(50), ([n // 5 for n in range(50)], [10 + n // 5 for n in range(50)]))
+    assert grouped.low == RocAuc()(torch.ones(10), torch.zeros(10)).low
+
+
+def test_as_many_patients_as_scores() -> None:
+    with pytest.raises(DataError, match="patients must be one a score, {'positive': 2, 'negative': 3}, got \\(2, 2\\)"):
+        RocAuc()(torch.ones(2), torch.zeros(3), ([1, 2], [3, 4]))
