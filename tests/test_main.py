@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -27,9 +28,17 @@ class Commands:
         raise KeyboardInterrupt
 
 
+def count(first: int = 1, *, fails: bool = False) -> Iterator[str]:
+    """Count on from a number."""
+    yield f"{first}"
+    yield f"{first + 1}"
+    if fails:
+        raise DataError("no number is left: begin at a smaller one")
+
+
 @pytest.fixture(autouse=True)
 def commands(monkeypatch):
-    monkeypatch.setattr(command_line, "COMMANDS", {"studies": Commands})
+    monkeypatch.setattr(command_line, "COMMANDS", {"studies": Commands, "count": count})
 
 
 @pytest.mark.parametrize(
@@ -46,11 +55,21 @@ def test_commands_run_with_arguments_of_the_right_kind(arguments, output, capsys
     assert capsys.readouterr().out == f"{output}\n"
 
 
+def test_a_function_is_a_command_whose_lines_come_one_by_one(capsys):
+    assert command_line.main(["count", "--first", "3"]) == 0
+    assert capsys.readouterr().out == "3\n4\n"
+
+
+def test_a_command_may_print_before_it_fails(capsys):
+    assert command_line.main(["count", "--fails"]) == 1
+    assert capsys.readouterr() == ("1\n2\n", "error: no number is left: begin at a smaller one\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["studie"], "unknown command 'studie': did you mean 'studies'?"),
-        (["zzz"], "unknown command 'zzz': known are studies"),
+        (["zzz"], "unknown command 'zzz': known are studies, count"),
         (["studies", "drw"], "unknown command 'drw': did you mean 'draw'?"),
         (["studies", "draw"], "--output_dir must be given: see medti studies draw --help"),
         (["studies", "draw", "a", "--num_studie", "5"], "unknown option '--num_studie': did you mean '--num_studies'?"),

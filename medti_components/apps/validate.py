@@ -61,12 +61,13 @@ def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_x
     if junit_xml:
         ensure_writable_directory(Path(junit_xml).parent, "junit_xml")
     results: dict[str, list[CheckResult]] = {}
-    for one in bundles:
-        yield one.name
-        results[one.name] = []
-        for result in checked(one, steps):
-            results[one.name].append(result)
-            yield result.text
+    with tempfile.TemporaryDirectory(prefix="medti_validate_") as folder:
+        for one in bundles:
+            yield one.name
+            results[one.name] = []
+            for result in checked(one, Path(folder), steps):
+                results[one.name].append(result)
+                yield result.text
     if junit_xml:
         write_text_atomically(junit_xml, as_junit_xml(results))
     failed = {name: [check.name for check in checks if check.problems] for name, checks in results.items()}
@@ -76,14 +77,24 @@ def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_x
     yield f"valid: {', '.join(results)}"
 
 
-def checked(bundle: Bundle, steps: bool = True, names: Iterable[str] = (*READING, *EXECUTING)) -> Iterator[CheckResult]:
-    """Run the checks of ``names``, those without ``steps`` skipping the real ones, and yield each result at once."""
-    with tempfile.TemporaryDirectory(prefix="medti_validate_") as folder, _importable(bundle):
-        trial = TrialRun(bundle, Path(folder))
-        for name in names:
+def checked(
+    bundle: Bundle, folder: Path, steps: bool = True, names: Iterable[str] | None = None
+) -> Iterator[CheckResult]:
+    """Run checks of a bundle and yield each result at once.
+
+    Args:
+        bundle: the bundle.
+        folder: for phantoms, which several bundles may share, and for what runs leave.
+        steps: whether real steps are run.
+        names: of the checks to run; None runs all.
+    """
+    with _importable(bundle):
+        for name in (*READING, *EXECUTING) if names is None else names:
             if name in READING:
                 yield run_check(name, partial(READING[name], bundle))
             elif steps or name not in STEPS:
+                results = folder / bundle.name / ("steps" if name in STEPS else name)
+                trial = TrialRun(bundle, results, folder / "data")
                 yield run_check(name, partial(EXECUTING[name], trial))
             else:
                 yield run_check(name, _left_out)

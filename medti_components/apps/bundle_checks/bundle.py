@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle as it lies on disk."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ class Bundle:
     def _read(self, path: Path) -> dict[str, Any] | None:
         """Return what a JSON file holds; None, with the reason noted, where it can't be read or is no object."""
         try:
-            content = ConfigParser.load_config_file(path)
-        except (OSError, ValueError) as error:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "Duplicate key")
+                content = ConfigParser.load_config_file(path)
+        except (OSError, ValueError, UserWarning) as error:
             self.unreadable[path.name] = " ".join(str(error).split())
             return None
         if not isinstance(content, dict) or not content:

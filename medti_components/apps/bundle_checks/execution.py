@@ -7,15 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
+from monai.bundle import ConfigParser, create_workflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundleProperty, BundlePropertyConfig
 
 from medti_components.apps.bundle_checks.check_result import CheckSkipped
-from medti_components.apps.bundle_checks.trial_run import TrialRun
+from medti_components.apps.bundle_checks.structure import RUN_IDS
+from medti_components.apps.bundle_checks.trial_run import TRAINED, TrialRun
 from medti_components.apps.error_line import find_typed_error
-from medti_components.networks.embedding_file import save_embedding
-from medti_components.random_streams import random_stream
 
 WORKFLOWS = {
     "train.json": ("training", TrainProperties),
@@ -35,9 +34,11 @@ def properties(trial: TrialRun) -> Iterator[str]:
         raise CheckSkipped("no config offers a workflow of MONAI's: train.json has no section 'train'")
     missing = [problem for name in names for problem in _missing(trial, name)]
     yield from missing
-    if not missing:
-        for name in names:
-            yield from _built(trial, name)
+    for name in names if not missing else ():
+        problems = [*_built(trial, name)]
+        yield from problems
+        if problems:
+            return
 
 
 def _missing(trial: TrialRun, name: str) -> Iterator[str]:
@@ -51,13 +52,14 @@ def _missing(trial: TrialRun, name: str) -> Iterator[str]:
 
 
 def _built(trial: TrialRun, name: str) -> Iterator[str]:
+    """Build a config's components; let a training take its step too, since other configs read what it leaves."""
     kind, _ = WORKFLOWS[name]
     files, settings = trial.config_files(name), trial.settings(name)
     try:
         workflow = create_workflow(config_file=files, workflow_type=kind, logging_file=False, **settings)
-        if "embeddings" in settings:
-            _save_words(trial, workflow)
         wrong = workflow.check_properties()
+        if name == "train.json":
+            workflow.run()
     except Exception as error:  # whatever the bundle's components raise
         cause = find_typed_error(error) or _innermost(error)
         yield f"configs/{name} can't be built: {type(cause).__name__}: {cause}: correct what it names"
@@ -65,16 +67,6 @@ def _built(trial: TrialRun, name: str) -> Iterator[str]:
     for property_name in wrong or ():
         key = workflow.properties[property_name][BundlePropertyConfig.ID]
         yield f"configs/{name}: '{property_name}' must stand under '{key}' and be referred to as '@{key}': move it"
-
-
-def _save_words(trial: TrialRun, workflow: ConfigWorkflow) -> None:
-    """Put random rows where the config reads learned words from, unless a training has left some there."""
-    folder = trial.output_dir("train.json") / "embeddings"
-    if not folder.is_dir():
-        model = workflow.network_def
-        for token in trial.bundle.concepts:
-            rows = torch.randn(2, model.width, generator=random_stream(0, token))
-            save_embedding(folder / f"{token.strip('<>')}.safetensors", token, rows, {"base_model": model.name})
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -94,29 +86,35 @@ def training_step(trial: TrialRun) -> Iterator[str]:
 
 
 def generation_step(trial: TrialRun) -> Iterator[str]:
-    """``generating`` draws an image with the words just trained, marked synthetic; a base model draws one by itself."""
-    if "inference.json" in trial.bundle.configs:
-        if "embeddings" in trial.bundle.configs["inference.json"] and not trial.output_dir("train.json").is_dir():
-            raise CheckSkipped("nothing was trained to generate with: see training_step")
-        yield from _generated_images(trial)
+    """inference.json runs on what was just trained; what it generates is marked synthetic.
+
+    A bundle without one, that has a diffusers model, draws an image with that.
+    """
+    configs = trial.bundle.configs
+    if "inference.json" in configs:
+        reads_training = "train.json" in configs and configs["inference.json"].keys() & TRAINED.keys()
+        if reads_training and not trial.output_dir("train.json").is_dir():
+            raise CheckSkipped("nothing was trained that it could read: see training_step")
+        run_id = next((run_id for run_id in RUN_IDS["inference.json"] if run_id in configs["inference.json"]), "run")
+        problems = [*trial.run("inference.json", run_id)]
+        yield from problems or _missing_results(trial, run_id)
     elif (trial.bundle.folder / "models" / "model_index.json").is_file():
         yield from _pipeline_image(trial)
     else:
         raise CheckSkipped("neither configs/inference.json nor a diffusers model in models/")
 
 
-def _generated_images(trial: TrialRun) -> Iterator[str]:
-    problems = [*trial.run("inference.json", "generating")]
-    yield from problems
-    if problems:
-        return
+def _missing_results(trial: TrialRun, run_id: str) -> Iterator[str]:
     folder = trial.output_dir("inference.json")
-    if not any(folder.glob("images/*.png")):
-        yield "'generating' of configs/inference.json left no images/*.png in output_dir: save the images"
-    log = folder / "provenance.jsonl"
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
-    if not lines or not all(line.get("synthetic") is True for line in lines):
-        yield "'generating' of configs/inference.json left no provenance.jsonl that says \"synthetic\": true: write it"
+    if not any(path.is_file() for path in folder.rglob("*")):
+        yield f"'{run_id}' of configs/inference.json left nothing in output_dir: save what it finds"
+    elif run_id == "generating":
+        if not any(folder.glob("images/*.png")):
+            yield "'generating' of configs/inference.json left no images/*.png in output_dir: save the images"
+        log = folder / "provenance.jsonl"
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+        if not lines or not all(line.get("synthetic") is True for line in lines):
+            yield "'generating' of configs/inference.json left no provenance.jsonl with \"synthetic\": true: write it"
 
 
 def _pipeline_image(trial: TrialRun) -> Iterator[str]:

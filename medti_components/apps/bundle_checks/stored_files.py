@@ -45,7 +45,8 @@ def checksums(bundle: Bundle) -> Iterator[str]:
     for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         value, _, name = line.partition("  ")
         if len(value) != 64 or not _is_inside(name):
-            yield f"{CHECKSUMS}, line {number} must be '<sha256>  <path>', got '{line[:100]}': write it with sha256sum"
+            wanted = "a SHA-256, two spaces and a path"
+            yield f"{CHECKSUMS}, line {number} must be {wanted}, got '{line[:100]}': write it with sha256sum"
             continue
         known.add(name)
         yield from _hash_problems(bundle.folder, name, "sha256", value, CHECKSUMS)

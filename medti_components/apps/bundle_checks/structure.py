@@ -10,7 +10,11 @@ from medti_components.apps.bundle_checks.bundle import METADATA, Bundle
 from medti_components.apps.bundle_checks.check_result import CheckSkipped
 from medti_components.apps.bundle_run import BUNDLE_CONFIGS
 
-RUN_IDS = {"train.json": "training", "inference.json": "generating", "evaluate.json": "evaluating"}
+RUN_IDS = {
+    "train.json": ("training",),
+    "inference.json": ("generating", "classifying"),
+    "evaluate.json": ("evaluating",),
+}
 INITIALIZE = {"_target_": "medti_components.apps.bundle_run.initialize"}
 
 
@@ -34,9 +38,9 @@ def structure(bundle: Bundle) -> Iterator[str]:
 def run_ids(bundle: Bundle) -> Iterator[str]:
     """Each config runs by its own id and by MONAI's default ``run``, and makes errors readable before all else."""
     for name, config in bundle.configs.items():
-        for run_id in (RUN_IDS[name], "run"):
-            if not isinstance(config.get(run_id), list):
-                yield f"configs/{name} has no list '{run_id}': add it, with the expressions to run"
+        for wanted in (RUN_IDS[name], ("run",)):
+            if not any(isinstance(config.get(run_id), list) for run_id in wanted):
+                yield f"configs/{name} has no list '{' or '.join(wanted)}': add it, with the expressions to run"
         first = config.get("initialize")
         if not bundle.is_packaged and not (isinstance(first, list) and first[:1] == [INITIALIZE]):
             yield f"configs/{name}: 'initialize' must be a list that begins with {INITIALIZE}: put it first"

@@ -16,7 +16,7 @@ from medti_components.apps.bundle_checks.check_result import CheckSkipped
 from medti_components.apps.config_values import is_expression
 from medti_components.apps.phantoms import Phantoms
 
-NUM_PHANTOMS = 6  # of each kind: enough for the splits below
+NUM_PHANTOMS = 5  # of each kind: enough for the splits below
 SECONDS = 600
 SMALL_VALUES: Mapping[str, Any] = {
     "num_cases": 1,
@@ -27,8 +27,15 @@ SMALL_VALUES: Mapping[str, Any] = {
     "num_several_cases": 0,
     "num_several_validation_cases": 0,
     "num_several_test_cases": 0,
+    "num_real": 2,
+    "num_synthetic": 0,
+    "num_training_cases": 1,
     "num_vectors": 2,
     "max_steps": 1,
+    "num_batches": 1,
+    "num_workers": 0,
+    "classifier_epochs": 1,
+    "classifier_batch_size": 2,
     "batch_size": 1,
     "preview_interval": 0,
     "num_images": 1,
@@ -47,21 +54,26 @@ SMALL_VALUES: Mapping[str, Any] = {
     "device": "cpu",
 }
 
+TRAINED = {"embeddings": "embeddings", "classifier": "classifier.safetensors"}  # keys that read a training's results
+
 
 class TrialRun:
-    """What the checks that execute a bundle share: its phantoms and its smallest settings.
+    """Runs a bundle's configs at their smallest: one step, one image, phantoms for data.
 
-    A config gets those of the small values whose keys it has, and ``embedded.json`` laid over it where it has a
-    ``base_model``. Phantoms are those of the ``phantoms`` command whose name begins all the bundle's concepts.
+    A config gets those of the small values whose keys it has, what a training before it left, and ``embedded.json``
+    laid over it where they have a key in common. Phantoms are those of the ``phantoms`` command whose name begins all
+    the bundle's concepts.
 
     Args:
         bundle: the bundle.
-        folder: an empty folder for data and results.
+        folder: for results; they stay apart from those of others by its name.
+        data_dir: for phantoms and what is prepared from them, which others may share.
     """
 
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
+    def __init__(self, bundle: Bundle, folder: Path, data_dir: Path) -> None:
         self.bundle = bundle
         self.folder = folder
+        self.data_dir = data_dir
 
     def config_files(self, name: str) -> list[str]:
         """Return the paths of a config and of what is laid over it.
@@ -69,11 +81,12 @@ class TrialRun:
         Raises:
             CheckSkipped: it needs a base model, and the embedded one does not lie beside the bundle.
         """
+        config = self.bundle.configs[name]
         files = [str(self.bundle.folder.resolve() / "configs" / name)]
-        if "base_model" in self.bundle.configs[name]:
-            if EMBEDDED not in self.bundle.overlay_paths:
-                raise CheckSkipped(f"no ../../configs/{EMBEDDED}: without the embedded base model nothing can be run")
+        if config.keys() & self.bundle.overlays.get(EMBEDDED, {}).keys() - {"_desc_"}:
             files.append(str(self.bundle.overlay_paths[EMBEDDED]))
+        elif "base_model" in config:
+            raise CheckSkipped(f"no ../../configs/{EMBEDDED}: without the embedded base model nothing can be run")
         return files
 
     def settings(self, name: str) -> dict[str, Any]:
@@ -84,12 +97,12 @@ class TrialRun:
         """
         config = self.bundle.configs[name]
         values = {key: value for key, value in SMALL_VALUES.items() if key in config}
-        folders = {"output_dir": self.output_dir(name), "cache_dir": self.folder / "cache"}
-        if "embeddings" in config:
-            folders["embeddings"] = self.output_dir("train.json") / "embeddings"
+        paths = {"output_dir": self.output_dir(name), "cache_dir": self.data_dir / "cache"}
+        if "train.json" in self.bundle.configs:
+            paths |= {key: self.output_dir("train.json") / result for key, result in TRAINED.items()}
         if "dataset_dir" in config and not is_expression(config["dataset_dir"]):
-            folders["dataset_dir"] = self.dataset_dir
-        return values | {key: str(folder) for key, folder in folders.items() if key in config}
+            paths["dataset_dir"] = self.dataset_dir
+        return values | {key: str(path) for key, path in paths.items() if key in config}
 
     def output_dir(self, name: str) -> Path:
         """Return the folder for the results of a config's run."""
@@ -105,8 +118,9 @@ class TrialRun:
             raise CheckSkipped(f"no phantoms stand in for its data: the command phantoms has {', '.join(names)}")
         draw = getattr(Phantoms(), max(fitting, key=len))
         numbers = {key: NUM_PHANTOMS for key in inspect.signature(draw).parameters if key.startswith("num_")}
-        folder = self.folder / "phantoms"
-        draw(str(folder), **numbers)
+        folder = self.data_dir / draw.__name__
+        if not folder.is_dir():
+            draw(str(folder), **numbers)
         return folder
 
     def run(self, name: str, run_id: str) -> Iterator[str]:
@@ -119,6 +133,7 @@ class TrialRun:
             "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
             "HF_HUB_OFFLINE": "1",
         }
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
             result = subprocess.run(
                 [sys.executable, *command],
