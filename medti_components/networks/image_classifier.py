@@ -21,7 +21,12 @@ _MADE_HERE = "give the classifier.safetensors of a training run of this bundle b
 
 
 def new_classifier(
-    architecture: str, pretrained_model: str | None = None, pretrained_revision: str | None = None, seed: int = 0
+    architecture: str,
+    pretrained_model: str | None = None,
+    pretrained_revision: str | None = None,
+    seed: int = 0,
+    initial_classifier: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Return a classifier of images (B, 3, H, W) in [-1, 1] to logits (B, 2).
 
@@ -30,9 +35,12 @@ def new_classifier(
         pretrained_model: folder or hub id of the ResNet.
         pretrained_revision: commit of the hub repository.
         seed: of what is drawn at random.
+        initial_classifier: a file of :func:`save_classifier` to begin with in place of all that, or None.
+        settings: must be those that ``initial_classifier`` was trained with.
 
     Raises:
-        ConfigError: the architecture is unknown.
+        ConfigError: the architecture is unknown, or a setting differs.
+        DataError: as :func:`load_classifier` has it.
         BaseModelError: the ResNet is neither there nor reachable.
 
     >>> type(new_classifier("small")).__name__
@@ -40,6 +48,8 @@ def new_classifier(
     """
     if architecture not in ARCHITECTURES:
         raise ConfigError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got '{architecture}'")
+    if initial_classifier is not None:
+        return load_classifier(initial_classifier, settings or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "classifier"))
         if architecture == "small":

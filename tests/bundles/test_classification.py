@@ -197,6 +197,15 @@ def test_no_batches_leave_the_initial_weights(run_config, classifying_training):
     assert not (output / "checkpoints").exists()
 
 
+def test_training_goes_on_from_another_classifier(run_config, line_of, classifying_training, trained):
+    later = {**classifying_training, "initial_classifier": trained, "num_batches": 0}
+    run_config("training", TRAIN, **{**later, "pretrained_model": "no/such-model"})
+    first, second = load_file(trained), load_file(later["output_dir"] / "classifier.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    line = line_of("training", [*TRAIN, *EMBEDDED], **later)
+    assert re.search(r"^error: architecture is 'small', but the classifier '.*' was trained with 'resnet'", line)
+
+
 @pytest.mark.parametrize("level", ["none", "light", "medium"])
 def test_augmentation_levels(run_config, classifying_training, level):
     run_config("training", TRAIN, **{**classifying_training, "num_synthetic": 0, "augmentation_level": level})
