@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs_of_bundles import REPOSITORY
+import torch
+from configs_of_bundles import CLASSIFICATION, REPOSITORY
+from generated_runs import write_run
 from monai.bundle import run
+from transformers import ResNetConfig, ResNetForImageClassification
 
 from medti_components.apps.error_line import error_line
 from medti_components.data.chest_phantom_studies import write_chest_studies
@@ -132,3 +135,68 @@ def chest_training(quick_training: dict[str, Any], chexpert: Path) -> dict[str, 
 def patch_training(quick_training: dict[str, Any], patches: Path) -> dict[str, Any]:
     """Keys of a quick training of the histopathology bundle."""
     return {**quick_training, "dataset_dir": patches}
+
+
+@pytest.fixture(scope="session")
+def micro_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny ResNet of random weights, with a head for photographs, in transformers' layout. Read only."""
+    folder = tmp_path_factory.mktemp("resnet")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=1000
+        )
+        ResNetForImageClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generating run's folder of six random pictures a class. Read only."""
+    return write_run(tmp_path_factory.mktemp("synthetic"), ["<prostate_mri_negative>", "<prostate_mri_positive>"] * 6)
+
+
+@pytest.fixture
+def classifying(picai: Path, cache_dir: Path, tmp_path: Path) -> dict[str, Any]:
+    """What all three configs take, for images of 32 pixels."""
+    return {
+        "dataset_dir": picai,
+        "cache_dir": cache_dir,
+        "output_dir": tmp_path / "out",
+        "classifier_image_size": 32,
+        "show_progress": False,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture
+def classifier_splits() -> dict[str, int]:
+    """Two training cases a class, one to validate on, two to test on."""
+    return {"num_training_cases": 2, "num_validation_cases": 1, "num_test_cases": 2}
+
+
+@pytest.fixture
+def classifying_training(
+    classifying: dict[str, Any], classifier_splits: dict[str, int], micro_resnet: Path, synthetic_pictures: Path
+) -> dict[str, Any]:
+    """Keys that make a training a matter of a second."""
+    return {
+        **classifying,
+        **classifier_splits,
+        "pretrained_model": micro_resnet,
+        "synthetic_dir": synthetic_pictures,
+        "num_real": 4,
+        "num_synthetic": 4,
+        "num_batches": 1,
+        "classifier_batch_size": 4,
+        "num_workers": 0,
+    }
+
+
+@pytest.fixture
+def trained_classifier(run_config: Callable[..., None], classifying_training: dict[str, Any], tmp_path: Path) -> Path:
+    """A classifier's file after one batch, of the micro ResNet."""
+    run_config(
+        "training", [CLASSIFICATION / "train.json"], **{**classifying_training, "output_dir": tmp_path / "trained"}
+    )
+    return tmp_path / "trained" / "classifier.safetensors"
