@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command validate: its lines, its report and its exit status, and that the repository's bundles pass."""
 
+import re
+import shlex
 import shutil
 import sys
 from xml.etree import ElementTree
@@ -12,6 +14,8 @@ from medti_components.__main__ import main
 from medti_components.apps import validate as command
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.validate import EXECUTING, READING, checked
+
+CHECKS = {*READING, *EXECUTING}
 
 
 @pytest.fixture
@@ -54,11 +58,26 @@ def test_valid_bundle_ends_with_status_0_and_a_report(reading_only, tmp_path, ca
     assert [case.get("name") for case in suite] == [*READING, *EXECUTING]
 
 
-def test_all_bundles_are_checked_and_the_verdict_names_the_broken(reading_only, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the bundles beneath the working directory, of which the licences alone are looked at."""
     shutil.copytree(REPOSITORY / "bundles", tmp_path / "bundles", ignore=shutil.ignore_patterns("models", "*.png"))
-    (tmp_path / "bundles" / "chest_xray_textual_inversion" / "LICENSE").unlink()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "READING", {"licence": READING["licence"]})
+    return tmp_path / "bundles"
+
+
+def test_commands_of_the_page_run(reading_only, copied, capsys):
+    page = (REPOSITORY / "docs" / "sharing.md").read_text()
+    lines = re.findall(r"^python -m medti_components (validate .*)$", page, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        assert main(shlex.split(line)) == 0
+    assert {*re.findall(r"^\| `(\w+)` \|", page.partition("## Validating")[2], re.MULTILINE)} == CHECKS
+
+
+def test_all_bundles_are_checked_and_the_verdict_names_the_broken(reading_only, copied, capsys):
+    (copied / "chest_xray_textual_inversion" / "LICENSE").unlink()
     assert main(["validate", "--all", "--junit_xml", "report.xml"]) == 1
     captured = capsys.readouterr()
     assert "  licence          failed   LICENSE is missing: add it" in captured.out.splitlines()

@@ -64,6 +64,10 @@ def _names_beside(target: str) -> list[str]:
 
 def references(bundle: Bundle) -> Iterator[str]:
     """Each ``@`` reference and ``%`` macro leads somewhere, and none in a circle; each config stands alone."""
+    for name, config in {**bundle.configs, **bundle.overlays}.items():
+        for place, value in entries(config):
+            if "#" in place.rpartition("::")[2] or (isinstance(value, str) and "#" in value):
+                yield f"{name}: {place}: MONAI reads every '#' as '::': write '::', or do without"
     for name, config in bundle.configs.items():
         problems = [*_unresolved(config, config, bundle.folder)]
         yield from (f"configs/{name}: {problem}" for problem in problems)

@@ -48,8 +48,8 @@ def licence(bundle: Bundle) -> Iterator[str]:
 
 
 def paths(bundle: Bundle) -> Iterator[str]:
-    """No config has an absolute path, and no text file one that belongs to somebody's machine."""
-    for name, config in bundle.configs.items():
+    """No config or overlay has an absolute path, and no text file one that belongs to somebody's machine."""
+    for name, config in {**bundle.configs, **bundle.overlays}.items():
         for place, value in entries(config):
             if isinstance(value, str) and not place.endswith("_desc_") and ABSOLUTE_PATH.match(value):
                 yield f"configs/{name}: {place}: absolute path '{value}': make it relative, or a key to be set"

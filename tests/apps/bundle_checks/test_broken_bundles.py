@@ -175,6 +175,11 @@ BROKEN = {
         edited(TRAIN, "dataset_dir", value="/data/picai"),
         "configs/train.json: dataset_dir: absolute path '/data/picai': make it relative",
     ),
+    "absolute path in an overlay": (
+        "paths",
+        written("../../configs/quick.json", '{"dataset_dir": "~/picai"}'),
+        "configs/quick.json: dataset_dir: absolute path '~/picai': make it relative",
+    ),
     "large file not listed": ("large_files", large, "models/big.safetensors has 25 MB, of 25 MB and more: list it in"),
     "list of large files without a hash": (
         "large_files",
@@ -272,6 +277,11 @@ BROKEN = {
         "references",
         edited(TRAIN, "training", value=["$@train::trainr.run()"]),
         "training::0: '@train::trainr' is not in the config: did you mean '@train::trainer'?",
+    ),
+    "reference by MONAI's older separator": (
+        "references",
+        edited(TRAIN, "training", value=["$@train#trainer.run()"]),
+        "train.json: training::0: MONAI reads every '#' as '::': write '::', or do without",
     ),
     "references in a circle": (
         "references",
