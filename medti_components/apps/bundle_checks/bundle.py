@@ -2,7 +2,7 @@
 """A bundle as it lies on disk."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,13 @@ class Bundle:
             raise BundleError(f"'{folder}' is no bundle: give a folder that holds configs/{METADATA}")
         self.name = self.folder.resolve().name
         self.unreadable: dict[str, str] = {}
-        contents = {path.name: self._read(path) for path in sorted((self.folder / "configs").glob("*.json"))}
-        self.metadata = contents.pop(METADATA, None)
-        self.configs = {name: contents.pop(name) or {} for name in BUNDLE_CONFIGS if contents.get(name)}
-        beside = self.folder.resolve().parent.parent / "configs"
-        self.overlay_paths = {path.name: path for path in sorted(beside.glob("*.json"))}
-        contents |= {name: self._read(path) for name, path in self.overlay_paths.items()}
-        self.overlays = {name: content for name, content in contents.items() if content and name not in BUNDLE_CONFIGS}
+        own = {path.name: path for path in sorted((self.folder.resolve() / "configs").glob("*.json"))}
+        beside = {path.name: path for path in sorted((self.folder.resolve().parent.parent / "configs").glob("*.json"))}
+        reserved = (METADATA, *BUNDLE_CONFIGS)
+        self.overlay_paths = {name: path for name, path in {**beside, **own}.items() if name not in reserved}
+        self.metadata = self._read(own[METADATA]) if METADATA in own else None
+        self.configs = self._readable({name: own[name] for name in BUNDLE_CONFIGS if name in own})
+        self.overlays = self._readable(self.overlay_paths)
 
     @property
     def is_packaged(self) -> bool:
@@ -66,6 +66,10 @@ class Bundle:
     def short(self, path: Path) -> str:
         """Return ``path`` as it is called within the bundle."""
         return path.relative_to(self.folder).as_posix()
+
+    def _readable(self, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+        contents = {name: self._read(path) for name, path in paths.items()}
+        return {name: content for name, content in contents.items() if content is not None}
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         """Return what a JSON file holds; None, with the reason noted, where it can't be read or is no object."""

@@ -3,6 +3,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -148,6 +149,15 @@ class TrialRun:
             yield f"'{run_id}' of configs/{name} took over {SECONDS} s: make the smallest settings quick"
             return
         if result.returncode != 0:
-            lines = [line for line in result.stderr.splitlines() if line.strip()] or ["nothing on stderr"]
             status = f"'{run_id}' of configs/{name} ended with status {result.returncode}"
-            yield f"{status}: {lines[-1]}: correct what it names"
+            yield f"{status}: {_last_words(result.stderr)}: correct what it names"
+
+
+def _last_words(stderr: str) -> str:
+    """Return the error that a process ended with.
+
+    >>> _last_words("a warning\\nTraceback ...\\n  a frame\\nValueError: x must be 1,\\n  got 2\\n")
+    'ValueError: x must be 1, got 2'
+    """
+    errors = re.split(r"^(?=error: |[\w.]+(?:Error|Exception): )", stderr, flags=re.MULTILINE)
+    return " ".join(errors[-1].split())[-1000:] or "nothing on stderr"

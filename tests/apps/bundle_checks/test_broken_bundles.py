@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle broken in one way fails the check of that name, which says what to do."""
 
+import hashlib
 import json
 import os
+import re
+import shutil
 
 import pytest
 import torch
@@ -340,6 +343,18 @@ def test_good_bundle_passes_what_does_not_execute_it(good_bundle):
     skipped = {name for name, result in results.items() if result.status == "skipped"}
     assert skipped == {"checksums", "state_dict"}
     assert [result.problems for result in results.values() if result.problems] == []
+
+
+def test_packaged_bundle_passes_what_does_not_execute_it(good_bundle):
+    packaged({"<prostate_mri_negative>": torch.zeros(2, 4)})(good_bundle)
+    page = good_bundle / "docs" / "README.md"
+    page.write_text(re.sub(r"\]\(\.\./\.\./[^)]*\)", "](https://example.org)", page.read_text()))
+    shutil.copy(good_bundle.parents[1] / "configs" / "embedded.json", good_bundle / "configs")
+    bundle = Bundle(good_bundle)
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {bundle.short(path)}\n" for path in bundle.files()]
+    (good_bundle / "SHA256SUMS").write_text("".join(sums))
+    results = [*checked(Bundle(good_bundle), good_bundle.parent, names=READING)]
+    assert [(result.name, result.problems) for result in results if result.status != "passed"] == []
 
 
 def test_no_code_of_a_weights_file_is_executed(good_bundle):
