@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page ``docs/README.md`` of a packed bundle: what is in the archive, where it comes from, how to run it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medti_components.apps.bundle_checks.structure import RUN_IDS
+from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary
+from medti_components.apps.bundle_package.packed_weights import PackedWeights
+from medti_components.networks.embedding_file import EmbeddingFile, printable
+
+UNKNOWN = "unknown"
+KEPT = ("Data", "Limits", "Intended use and limits", "References", "License")
+OPTIONS = {"train.json": " --dataset_dir D --output_dir T", "evaluate.json": " --dataset_dir D --output_dir E"}
+NOT_CHECKED = "Not checked for copies: whether generated images repeat training images is not known."
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the page is made from.
+
+    Args:
+        page: the source bundle's page; its introduction, overview, data, limits, references and licence are kept.
+        name: the bundle's name.
+        metadata: content of metadata.json.
+        configs: the configs by file name, as packed.
+        base_model: name of the base model and where it is, or "" where there is none.
+        weights: the learned words, or the classifier's settings.
+        overlays: names of the overlays merged into the configs.
+        evaluation: what is known of the weights; None where they were not evaluated.
+    """
+
+    page: str
+    name: str
+    metadata: Mapping[str, Any]
+    configs: Mapping[str, Mapping[str, Any]]
+    base_model: str
+    weights: PackedWeights
+    overlays: Sequence[str]
+    evaluation: EvaluationSummary | None
+
+    def text(self) -> str:
+        """Return the page as Markdown."""
+        introduction, sections = _sections(self._cleaned(self.page))
+        version = self.metadata["version"]
+        parts = [
+            introduction,
+            f"Version {version}: {self.metadata['changelog'][version]}.",
+            f"## Model overview\n\n{self._contents()}\n\n{sections.get('Model overview', '')}",
+            self._section("Data", sections),
+            f"## Use\n\n{self._commands()}",
+            f"## Performance\n\n{self._figures()}\n\n### Copies of training images\n\n{self._copies()}",
+            *(self._section(title, sections) for title in KEPT[1:]),
+        ]
+        return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+    def _section(self, title: str, sections: Mapping[str, str]) -> str:
+        return f"## {title}\n\n{sections[title]}" if title in sections else ""
+
+    def _cleaned(self, text: str) -> str:
+        """Name files as they lie in the archive, and keep the words of links that lead out of it."""
+        text = re.sub(r"\[([^\]]*)\]\((?!\w+:|#)\.\.[^)]*\)", r"\1", text)
+        return text.replace(f"bundles/{self.name}/", "")
+
+    def _contents(self) -> str:
+        lines = ["In this archive:"]
+        if self.weights.words:
+            facts = [_facts(word) for word in self.weights.words]
+            rows = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
+            lines += ["", _table(["", *(f"`{word.token}`" for word in self.weights.words)], rows)]
+        else:
+            rows = [[key, json.dumps(value)] for key, value in self.weights.settings.items()]
+            lines += ["", _table(["the classifier was trained with", ""], rows)]
+        if self.base_model:
+            lines += ["", f"Base model: {self.base_model}."]
+        if self.overlays:
+            lines += ["", f"Merged into the configs: {', '.join(f'`{name}`' for name in self.overlays)}."]
+        lines += [
+            "",
+            "Overlays like `configs/embedded.json`, other bundles and `python -m medti_components` are not in it.",
+        ]
+        return "\n".join(lines)
+
+    def _commands(self) -> str:
+        pins = {
+            "monai": self.metadata["monai_version"],
+            "torch": self.metadata["pytorch_version"],
+            "numpy": self.metadata["numpy_version"],
+            **self.metadata["required_packages_version"],
+        }
+        lines = ["From the archive's folder:", "", "```bash"]
+        lines += [f"pip install {' '.join(f'{name}=={number}' for name, number in pins.items())}"]
+        for name in sorted(self.configs, key=list(RUN_IDS).index):
+            run_id = next((run_id for run_id in RUN_IDS[name] if run_id in self.configs[name]), "run")
+            options = OPTIONS.get(name, " --output_dir O")
+            lines += [f"python -m monai.bundle run {run_id} --config_file configs/{name}{options}"]
+        return "\n".join([*lines, "```"])
+
+    def _figures(self) -> str:
+        if self.evaluation is None:
+            return "What is in this archive was not evaluated by those who packed it."
+        if not self.evaluation.figures:
+            return "The evaluation has no figures."
+        return _table(["figure", "value [interval]", "images"], [list(row) for row in self.evaluation.figures])
+
+    def _copies(self) -> str:
+        if self.evaluation is None or self.evaluation.verdict is None:
+            return NOT_CHECKED
+        verdict = f'The evaluation\'s verdict: "{_cell(self.evaluation.verdict)}".'
+        if self.evaluation.is_refused:
+            return f"**{verdict}** Its makers packed it all the same, by `--override_verdict true`."
+        return verdict
+
+
+def _facts(word: EmbeddingFile) -> dict[str, str]:
+    known = word.metadata
+    return {
+        "vectors x width": " x ".join(str(size) for size in word.rows.shape),
+        "learned on": known.get("base_model", UNKNOWN),
+        "its sha256": known.get("base_model_sha256", UNKNOWN),
+        "steps": known.get("steps", UNKNOWN),
+        "seed": known.get("seed", UNKNOWN),
+        "cases": known.get("num_cases", UNKNOWN),
+        "data licence": known.get("data_license", UNKNOWN),
+        "sha256 of the file": word.sha256,
+    }
+
+
+def _sections(page: str) -> tuple[str, dict[str, str]]:
+    """Return what stands before the first section, and the sections by their title."""
+    before, *rest = re.split(r"^## +(.*)$", page, flags=re.MULTILINE)
+    return before.strip(), {title.strip(): text.strip() for title, text in zip(rest[::2], rest[1::2], strict=True)}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return printable(" ".join(text.split())).replace("|", "\\|")

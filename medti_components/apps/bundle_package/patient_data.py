@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether what is about to be shared has traces of patients in it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError, safe_open
+
+from medti_components.apps.bundle_checks.bundle import Bundle, entries
+from medti_components.apps.bundle_checks.documents import PERSONAL_PATH, paths
+from medti_components.apps.bundle_package.known_patients import KnownPatients
+from medti_components.networks.embedding_file import printable
+
+MEDICAL_SUFFIXES = (
+    *(".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nii", ".nii.gz", ".nrrd", ".img", ".hdr"),
+    *(".h5", ".hdf5", ".npy", ".npz", ".svs", ".tif", ".tiff"),
+)
+DICOM_KEYWORDS = (
+    "PatientName|PatientID|PatientBirthDate|PatientSex|PatientAge|AccessionNumber|InstitutionName|"
+    "ReferringPhysicianName|StudyDate|StudyInstanceUID|SeriesInstanceUID|SOPInstanceUID"
+)
+PATTERNS = {
+    "a study of PI-CAI": re.compile(r"(?<!\d)1\d{4}_1\d{6}(?!\d)"),
+    "a patient of CheXpert": re.compile(r"(?<![A-Za-z])patient\d{5}\b"),
+    "an image of NIH ChestX-ray14": re.compile(r"(?<!\d)\d{8}_\d{3}\.(?:png|jpg)\b"),
+    "a patient's identifier": re.compile(
+        r"(?i)\b(?:patient|study|subject|case)[ _]?(?:id|name|number)s?['\"]?\s*[:=][\s\[('\"]*[\w-]+"
+        r"|\bpatient\W{1,3}\d{3,}"
+    ),
+    "a table of patients": re.compile(r"(?im)^['\"]?patient[ _]?id['\"]?,|,['\"]?patient[ _]?id['\"]?(?:,|$)"),
+    "a DICOM tag": re.compile(rf"\((?:00[0-4][08]|0010),\s?[0-9A-Fa-f]{{4}}\)|\b(?:{DICOM_KEYWORDS})\b"),
+    "a DICOM identifier": re.compile(r"(?<![\w.])[0-2](?:\.\d+){6,}(?![\w.])"),
+    "a picture as text": re.compile(r"data:image/"),
+}
+PATH_VALUE = re.compile(r"(?:/|~/|[A-Za-z]:[\\/]|\\\\)[\w.-]+[/\\]")
+OWN_TEXT_CHUNKS = ("Software", "synthetic", "prompt", "prompts", "seed", "base_model")  # of generated pictures
+PREAMBLE = re.compile(rb"\A.{128}DICM|\0{128}DICM", re.DOTALL)
+WRITTEN_HERE = "models/model.pt"  # from the tensors of files that are looked into
+
+
+def patient_data(bundle: Bundle, components: str | None, known: KnownPatients | None) -> Iterator[str]:
+    """Yield a line for each trace of patients in a bundle that is about to be packed.
+
+    Files are told apart by content. Texts, safetensors files, and PNG and JPEG pictures are looked into for paths,
+    identifiers, DICOM tags, and, in pictures, texts and EXIF; all others are reported, as nobody knows what they hold.
+
+    Args:
+        bundle: as it will be packed.
+        components: name of the copied components, whose sources are not a run's.
+        known: names and images of a data set to look for.
+    """
+    yield from paths(bundle)
+    for path in bundle.files():
+        name = bundle.short(path)
+        found = _traces(name, known) if not name.startswith(f"{components}/") else ()
+        yield from (f"the name of {name} is {trace}" for trace in found)
+        yield from (f"{name} {problem}" for problem in _problems(path, name, components, known))
+
+
+def _problems(path: Path, name: str, components: str | None, known: KnownPatients | None) -> Iterator[str]:
+    content = path.read_bytes()
+    if known is not None and (image := known.same_file(content)) is not None:
+        yield f"is the file '{image}' of dataset_dir"
+    if path.name.lower().endswith((".dcm", ".dicom", ".ima")) or PREAMBLE.search(content):
+        yield "is or contains a DICOM file"
+    elif path.name.lower().endswith(MEDICAL_SUFFIXES):
+        yield "is a file of medical images or arrays"
+    elif name != WRITTEN_HERE and not (path.suffix == ".py" and name.startswith(f"{components}/")):
+        texts = _texts(path, content)
+        if texts is None:
+            problems, texts = _picture(path, known)
+            yield from problems
+        yield from (problem for place, text in texts for problem in _text_problems(place, text, path.suffix, known))
+
+
+def _text_problems(place: str, text: str, suffix: str, known: KnownPatients | None) -> Iterator[str]:
+    where = f"has, at {place}," if place else "has"
+    if suffix != ".md" and (PATH_VALUE.match(text) or PERSONAL_PATH.search(text)):
+        yield f"{where} a path: '{printable(text, 80)}'"
+    yield from (f"{where} {trace}" for trace in _traces(text, known, numbers=suffix != ".md"))
+
+
+def _traces(text: str, known: KnownPatients | None, numbers: bool = True) -> Iterator[str]:
+    for what, pattern in PATTERNS.items():
+        if found := pattern.search(text):
+            yield f"{what}: '{printable(found[0], 80)}'"
+    if known is not None and (trace := known.trace(text, numbers)) is not None:
+        yield f"what names a patient, study or folder in dataset_dir: '{trace}'"
+
+
+def _texts(path: Path, content: bytes) -> list[tuple[str, str]] | None:
+    """Return what a text or safetensors file says, with the place; None for other files."""
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                said = {**(file.metadata() or {}), "tensors": list(file.keys())}
+        except SafetensorError:
+            return None
+        return [text for key, value in said.items() for text in _strings(_parsed(value), key)]
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if "\0" in text:
+        return None
+    if path.suffix == ".json":
+        parsed = _parsed(text)
+        return [("", text)] if isinstance(parsed, str) else [*_strings(parsed, ""), ("", _compact(text))]
+    return [(f"line {number}", line) for number, line in enumerate(text.splitlines(), start=1)]
+
+
+def _compact(text: str) -> str:
+    """Return the members of JSON objects, so that patterns of a name with a value see both."""
+    return " ".join(re.findall(r'"[^"\n]*"\s*:\s*\[?\s*(?:"[^"\n]*"|[\d.]+)', text))
+
+
+def _parsed(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield keys and texts; numbers are none, since a number of steps may equal a patient's."""
+    for where, entry in entries(value, place):
+        if isinstance(entry, dict):
+            yield from ((where, str(key)) for key in entry)
+        elif isinstance(entry, str):
+            yield where, entry
+
+
+def _picture(path: Path, known: KnownPatients | None) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return what is wrong with a picture, and the texts in it, which are to be looked at."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return ["is neither text nor safetensors, PNG or JPEG: what it holds can't be told"], []
+    texts: dict[str, str] = {key: str(value) for key, value in getattr(picture, "text", {}).items()}
+    texts |= {key: str(picture.info[key]) for key in ("comment", "xmp", "photoshop") if key in picture.info}
+    problems = [
+        f"has a text '{printable(key, 40)}' that generated pictures have not"
+        for key in sorted(texts.keys() - set(OWN_TEXT_CHUNKS))
+    ]
+    if picture.getexif() or "exif" in picture.info:
+        problems.append("has EXIF data")
+    if known is not None and (image := known.same_pixels(picture)) is not None:
+        problems.append(f"is the image '{image}' of dataset_dir, pixel for pixel")
+    return problems, list(texts.items())

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle's configs for use on their own: overlays merged, weights beside them."""
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
+
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_checks.stored_files import LARGE_BYTES
+from medti_components.apps.bundle_run import configs_beside
+from medti_components.apps.config_keys import check_overlay
+from medti_components.errors import BaseModelError, ConfigError
+from medti_components.networks.base_model_folder import locate_base_model, short_name
+
+Configs = dict[str, dict[str, Any]]
+BASE_MODEL_PARTS = ("model_index.json", "scheduler", "text_encoder", "tokenizer", "unet", "vae")
+
+
+def merged_configs(bundle: Bundle, overlays: Sequence[str | Path]) -> Configs:
+    """Return the bundle's configs by name, each with those keys of the overlays that it has.
+
+    Raises:
+        ConfigError: an overlay can't be read, or none of the bundles' configs has its key.
+    """
+    configs = copy.deepcopy(bundle.configs)
+    known = {**configs, **configs_beside(bundle.folder / "configs")}
+    for overlay in map(Path, overlays):
+        try:
+            content = ConfigParser.load_config_file(overlay)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"overlay '{overlay}' can't be read ({error}): correct --overlays") from error
+        check_overlay(overlay.name, content, known)
+        for config in configs.values():
+            parser = ConfigParser(config)
+            for key, value in content.items():
+                if key != "_desc_" and key.removeprefix("+") in parser:
+                    merge_kv(parser, key, value)
+    return configs
+
+
+def base_model_folder(bundle: Bundle, config: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the config's base model; None where it has none, or one from the hub.
+
+    Raises:
+        BaseModelError: a part of it is missing, or a file is so large that the model zoo takes it by address alone.
+    """
+    if "base_model" not in config:
+        return None
+    parser = ConfigParser({**config, "bundle_root": str(bundle.folder.resolve())})
+    base_model = parser.get_parsed_content("base_model")
+    if not Path(base_model).expanduser().is_dir():
+        return None
+    folder = locate_base_model(base_model)
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_size >= LARGE_BYTES:
+            raise BaseModelError(
+                f"base_model '{short_name(base_model)}' must have files below 25 MB to be packed, got "
+                f"{path.stat().st_size / 1e6:.0f} MB of '{path.name}': name its hub id in an overlay, by --overlays"
+            )
+    return folder
+
+
+def pack_base_model(source: Path, bundle_folder: Path, configs: Configs) -> str:
+    """Copy a base model into the bundle, let all configs load it from there, and return where: ``models/<name>``."""
+    place = f"models/{short_name(str(source)).replace(' ', '_')}"
+    target = bundle_folder / place
+    for part in BASE_MODEL_PARTS:
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
+        elif (source / part).is_file():
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / part, target / part)
+    for config in configs.values():
+        if "base_model" in config:
+            config["base_model"] = f"$@bundle_root + '/{place}'"
+    return place
