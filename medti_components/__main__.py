@@ -16,13 +16,21 @@ from medti_components.apps.config_keys import nearest
 from medti_components.apps.config_values import fitting_value, typed_values
 from medti_components.apps.embedding import Embedding
 from medti_components.apps.error_line import error_line
+from medti_components.apps.package import package
 from medti_components.apps.phantoms import Phantoms
+from medti_components.apps.reproduce import Reproduce
 from medti_components.apps.validate import validate
 from medti_components.errors import ConfigError
 
 Commands = Mapping[str, Any]
 
-COMMANDS: dict[str, Callable[..., Any]] = {"phantoms": Phantoms, "embedding": Embedding, "validate": validate}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "phantoms": Phantoms,
+    "embedding": Embedding,
+    "validate": validate,
+    "reproduce": Reproduce,
+    "package": package,
+}
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 
 
