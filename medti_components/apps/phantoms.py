@@ -9,7 +9,14 @@ from medti_components.data.prostate_phantom_studies import write_prostate_studie
 class Phantoms:
     """Write phantom studies in the files of a public data set."""
 
-    def prostate_mri(self, output_dir: str, num_negative: int = 100, num_positive: int = 100, seed: int = 0) -> None:
+    def prostate_mri(
+        self,
+        output_dir: str,
+        num_negative: int = 100,
+        num_positive: int = 100,
+        seed: int = 0,
+        difficulty: str = "default",
+    ) -> None:
         """Write prostate MRI studies as PI-CAI has them, under ``output_dir``; point ``--dataset_dir`` there to train.
 
         Args:
@@ -17,8 +24,9 @@ class Phantoms:
             num_negative: studies without a lesion.
             num_positive: studies with a lesion.
             seed: another one gives other patients, with other numbers.
+            difficulty: default, or hard for small and faint lesions among benign look-alikes in both classes.
         """
-        names = write_prostate_studies(output_dir, num_negative, num_positive, seed)
+        names = write_prostate_studies(output_dir, num_negative, num_positive, seed, difficulty=difficulty)
         print(f"{len(names)} studies ({num_negative} negative, {num_positive} positive, seed {seed}) in {output_dir}")
 
     def chest_xray(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from medti_components.errors import ConfigError
+
 # Signal of each tissue on (T2W, ADC, HBV) as a share of the brightest, with fat suppressed on the diffusion sequences.
 FAT = (0.56, 0.10, 0.07)
 MUSCLE = (0.14, 0.42, 0.17)
@@ -21,6 +23,12 @@ PERIPHERAL_ZONE = (0.82, 0.66, 0.32)
 TRANSITION_ZONE = (0.44, 0.50, 0.36)
 LESION = (0.22, 0.20, 0.92)
 HOT_SPOT = (0.56, 0.10, 1.50)
+
+DIFFICULTIES = ("default", "hard")
+# What a benign look-alike shares of a lesion's signal on (T2W, ADC, HBV); a lesion has all three.
+STROMAL_NODULE = (1.0, 1.0, 0.0)
+PROSTATITIS = (0.0, 0.0, 1.0)
+LOOK_ALIKES = (STROMAL_NODULE, PROSTATITIS)
 
 
 @dataclass(frozen=True)
@@ -98,25 +106,51 @@ def _span(centres: np.ndarray, middle: float, reach: float) -> slice:
 
 
 Painted = tuple[Ellipsoid, tuple[float, float, float], float]
+Finding = tuple[Ellipsoid, tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What one patient has: organs in the order of painting (shape, signal on the sequences, edge in mm)."""
+    """What one patient has: organs in the order of painting (shape, signal on the sequences, edge in mm).
+
+    ``findings`` are the lesion and what looks like one: shape, and for each sequence how far the signal of what lies
+    beneath goes over to the lesion's, 0 to 1.
+    """
 
     surroundings: list[Painted]
     gland: Ellipsoid
     inside: list[Painted]
     lesion: Ellipsoid | None
     isup_grade: int
+    findings: list[Finding]
 
 
-def draw_anatomy(random: np.random.Generator, is_positive: bool) -> Anatomy:
+def check_difficulty(difficulty: str) -> None:
+    """Check that there are phantoms of a difficulty.
+
+    Raises:
+        ConfigError: there are none.
+
+    >>> check_difficulty("hard")
+    """
+    if difficulty not in DIFFICULTIES:
+        raise ConfigError(f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}: correct --difficulty")
+
+
+def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str = "default") -> Anatomy:
     """Draw a patient: sizes, places and shapes of the organs, and a lesion of 8 to 19 mm where ``is_positive``.
+
+    With ``difficulty`` 'hard' the lesion is of 6 to 12 mm and faint, and every gland has two to four benign look-alikes
+    of the same sizes and contrasts, one fewer where there is a lesion: stromal nodules, dark on T2W and ADC, and
+    prostatitis, bright on HBV.
+
+    Raises:
+        ConfigError: ``difficulty`` is another.
 
     >>> draw_anatomy(np.random.default_rng(0), is_positive=True).isup_grade in (2, 3, 4, 5)
     True
     """
+    check_difficulty(difficulty)
     gland = Ellipsoid(
         (0.0, _between(random, 0, 5), _between(random, -2, 2)),
         (_between(random, 21, 28), _between(random, 16, 22), _between(random, 16, 19)),
@@ -132,7 +166,10 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool) -> Anatomy:
     lesion, isup_grade = None, 0
     if is_positive:
         isup_grade = int(random.choice((2, 3, 4, 5), p=(0.55, 0.23, 0.1, 0.12)))  # as often as in PI-CAI
-        lesion = _draw_lesion(random, gland)
+        lesion = _draw_lesion(random, gland) if difficulty == "default" else _draw_faint(random, gland)
+    findings: list[Finding] = [(lesion, (1.0, 1.0, 1.0))] if lesion else []
+    if difficulty == "hard":
+        findings = _draw_findings(random, gland, lesion)
     scale, turn = _between(random, 0.93, 1.07), _between(random, -0.06, 0.06)
     shift = (_between(random, -4, 4), _between(random, -3, 3))
 
@@ -145,6 +182,7 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool) -> Anatomy:
         moved(inside),
         lesion.moved(scale, turn, shift) if lesion else None,
         isup_grade,
+        [(shape.moved(scale, turn, shift), shares) for shape, shares in findings],
     )
 
 
@@ -221,9 +259,37 @@ def _draw_transition_zone(random: np.random.Generator, gland: Ellipsoid) -> list
 
 def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     """Place a lesion: in seven of ten in the peripheral zone at the back, else further forward."""
-    (u, v, s), (a, b, c) = gland.centre_mm, gland.half_axes_mm
     longer = _between(random, 5.0, 9.0)
-    shorter = max(4.5, longer * _between(random, 0.75, 1.0))
+    return _placed(random, gland, longer, max(4.5, longer * _between(random, 0.75, 1.0)), (5.0, 9.0), 0.4)
+
+
+def _draw_faint(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
+    """Place a small finding near the middle of the gland, where a slice of either class shows it."""
+    longer = _between(random, 4.0, 6.0)
+    return _placed(random, gland, longer, longer * _between(random, 0.75, 1.0), (5.0, 8.0), 0.12)
+
+
+def _draw_findings(random: np.random.Generator, gland: Ellipsoid, lesion: Ellipsoid | None) -> list[Finding]:
+    """Draw the contrast of a lesion, and look-alikes; there is one more of these where there is no lesion."""
+    findings: list[Finding] = []
+    for _ in range(int(random.integers(1, 4)) + (lesion is None)):
+        strength = _between(random, 0.5, 1.0)
+        t2w, adc, hbv = LOOK_ALIKES[int(random.integers(len(LOOK_ALIKES)))]
+        findings.append((_draw_faint(random, gland), (strength * t2w, strength * adc, strength * hbv)))
+    if lesion is not None:
+        findings.append((lesion, (_between(random, 0.5, 1.0),) * 3))
+    return findings
+
+
+def _placed(
+    random: np.random.Generator,
+    gland: Ellipsoid,
+    longer: float,
+    shorter: float,
+    heights: tuple[float, float],
+    spread: float,
+) -> Ellipsoid:
+    (u, v, s), (a, b, c) = gland.centre_mm, gland.half_axes_mm
     side = random.choice((-1, 1))
     is_posterior = random.random() < 0.7
     angle = _between(random, 0.2, 1.45) if is_posterior else _between(random, -1.2, -0.3)
@@ -231,7 +297,7 @@ def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     centre = (
         u + side * room * a * math.cos(angle),
         v + room * b * math.sin(angle),
-        s + _between(random, -0.4, 0.4) * c,
+        s + _between(random, -spread, spread) * c,
     )
     along_surface = math.atan2(math.cos(angle), -side * math.sin(angle))
-    return Ellipsoid(centre, (longer, shorter, _between(random, 5.0, 9.0)), along_surface)
+    return Ellipsoid(centre, (longer, shorter, _between(random, *heights)), along_surface)

@@ -35,7 +35,9 @@ class ProstatePhantom:
     isup_grade: int
 
 
-def prostate_phantom(seed: int, index: int, is_positive: bool, patient_index: int | None = None) -> ProstatePhantom:
+def prostate_phantom(
+    seed: int, index: int, is_positive: bool, patient_index: int | None = None, difficulty: str = "default"
+) -> ProstatePhantom:
     """Draw a study; it depends on these arguments alone.
 
     Args:
@@ -43,9 +45,13 @@ def prostate_phantom(seed: int, index: int, is_positive: bool, patient_index: in
         index: of the study among those with, or without, a lesion.
         is_positive: with a lesion.
         patient_index: studies of one set with the same number show the same anatomy; by default ``index``.
+        difficulty: 'default', or 'hard' for small and faint lesions among benign look-alikes.
 
     Returns:
         the volumes, of 1.6 million voxels in T2W.
+
+    Raises:
+        ConfigError: ``difficulty`` is another.
 
     >>> phantom = prostate_phantom(seed=0, index=0, is_positive=True)
     >>> phantom.t2w.shape, phantom.adc.shape, phantom.t2w.dtype.name
@@ -56,7 +62,7 @@ def prostate_phantom(seed: int, index: int, is_positive: bool, patient_index: in
     patient = index if patient_index is None else patient_index
     kind = "positive" if is_positive else "negative"
     anatomy = draw_anatomy(
-        np.random.default_rng(stream_seed(seed, "prostate phantom anatomy", kind, patient)), is_positive
+        np.random.default_rng(stream_seed(seed, "prostate phantom anatomy", kind, patient)), is_positive, difficulty
     )
     random = np.random.default_rng(stream_seed(seed, "prostate phantom acquisition", kind, index))
     shift_mm = (float(random.uniform(-0.9, 0.9)), float(random.uniform(-0.9, 0.9)))
@@ -96,15 +102,15 @@ def _paint(
         box, share = shape.coverage(grid, max(edge_mm, min_edge_mm))
         for volume, channel in zip(volumes, channels, strict=True):
             volume[box] += share * (np.float32(signal[channel]) - volume[box])
-    if anatomy.lesion is not None:
-        box, share = anatomy.lesion.coverage(grid, lesion_edge_mm)
+    for shape, shares in anatomy.findings:
+        box, share = shape.coverage(grid, lesion_edge_mm)
         within = Grid(grid.u[box[2]], grid.v[box[1]], grid.s[box[0]])
         inner, gland_share = anatomy.gland.coverage(within, min_edge_mm)
         in_gland = np.zeros_like(share)
         in_gland[inner] = gland_share
         share *= in_gland
         for volume, channel in zip(volumes, channels, strict=True):
-            volume[box] += share * (np.float32(LESION[channel]) - volume[box])
+            volume[box] += np.float32(shares[channel]) * share * (np.float32(LESION[channel]) - volume[box])
     return volumes
 
 

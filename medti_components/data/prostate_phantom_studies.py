@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK
 from tqdm import tqdm
 
+from medti_components.data.prostate_anatomy import check_difficulty
 from medti_components.data.prostate_phantom import SLICE_THICKNESS_MM, ProstatePhantom, prostate_phantom
 from medti_components.errors import ConfigError, OutputError
 from medti_components.files import ensure_writable_directory, write_atomically, write_text_atomically
@@ -19,7 +20,7 @@ from medti_components.random_streams import stream_seed
 LESION_FOLDER = Path("picai_labels/csPCa_lesion_delineations/human_expert/resampled")
 GLAND_FOLDER = Path("picai_labels/anatomical_delineations/whole_gland/AI/Bosma22b")
 MARKSHEET = Path("picai_labels/clinical_information/marksheet.csv")
-CENTER = "PHANTOM"
+CENTERS = {"default": "PHANTOM", "hard": "PHANTOM_HARD"}
 COLUMNS = (
     "patient_id",
     "study_id",
@@ -69,32 +70,39 @@ class PhantomStudyId:
 
 
 def write_prostate_studies(
-    output_dir: str | Path, num_negative: int, num_positive: int, seed: int, show_progress: bool = True
+    output_dir: str | Path,
+    num_negative: int,
+    num_positive: int,
+    seed: int,
+    show_progress: bool = True,
+    difficulty: str = "default",
 ) -> list[str]:
     """Write phantom studies as PI-CAI has them, and return their names ``<patient>_<study>``.
 
     Under ``output_dir``: ``images/<patient>/<patient>_<study>_{t2w,adc,hbv}.mha`` (int16; T2W 0.5 x 0.5 x 3 mm, ADC and
     HBV 2 x 2 x 3 mm), the lesion (0, or ISUP grade 2 to 5) and gland masks as .nii.gz, and the marksheet. A study
     depends on ``seed`` and its index among those of its kind alone. Phantom studies that are there already stay.
+    ``difficulty`` 'hard' draws small and faint lesions among benign look-alikes; the marksheet's ``center`` tells it.
 
     Raises:
-        ConfigError: a number is negative, or more than half a million studies are asked for.
-        OutputError: the folder is not writable, or holds studies of patients.
+        ConfigError: a number is negative, more than half a million studies are asked for, or the difficulty is unknown.
+        OutputError: the folder is not writable, or holds studies of patients or of another difficulty.
     """
     for key, value in (("num_negative", num_negative), ("num_positive", num_positive), ("seed", seed)):
         limit = 2**63 if key == "seed" else MAX_STUDIES
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
             raise ConfigError(f"{key} must be a whole number from 0 to {limit}, got {value!r}: correct --{key}")
+    check_difficulty(difficulty)
     folder = ensure_writable_directory(output_dir)
-    rows = _listed_phantoms(folder / MARKSHEET)
+    rows = _listed_phantoms(folder / MARKSHEET, CENTERS[difficulty])
     kinds = [(index, False) for index in range(num_negative)] + [(index, True) for index in range(num_positive)]
     names = []
     for index, is_positive in tqdm(kinds, desc="phantom studies", unit="study", disable=not show_progress):
         identity = PhantomStudyId.of(seed, index, is_positive)
-        phantom = prostate_phantom(seed, index, is_positive, identity.patient_index)
+        phantom = prostate_phantom(seed, index, is_positive, identity.patient_index, difficulty)
         name = f"{identity.patient_id}_{identity.study_id}"
         _write_volumes(folder, identity.patient_id, name, phantom, seed)
-        rows[int(identity.study_id)] = _marksheet_row(identity, phantom, seed)
+        rows[int(identity.study_id)] = _marksheet_row(identity, phantom, seed, CENTERS[difficulty])
         names.append(name)
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -104,13 +112,16 @@ def write_prostate_studies(
     return names
 
 
-def _listed_phantoms(marksheet: Path) -> dict[int, dict[str, str]]:
+def _listed_phantoms(marksheet: Path, center: str) -> dict[int, dict[str, str]]:
     """Return the rows of a marksheet that phantoms were written beside before, by study."""
     if not marksheet.is_file():
         return {}
     with open(marksheet, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    if any(row.get("center") != CENTER for row in rows):
+    centers = {row.get("center") for row in rows}
+    if centers <= {*CENTERS.values()} and not centers <= {center}:
+        raise OutputError(f"'{marksheet}' lists phantoms of another difficulty: choose another --output_dir")
+    if not centers <= {center}:
         raise OutputError(f"'{marksheet}' lists studies that are no phantoms: choose another --output_dir")
     return {int(row["study_id"]): row for row in rows}
 
@@ -139,7 +150,7 @@ def _write_volumes(folder: Path, patient_id: str, name: str, phantom: ProstatePh
             SimpleITK.WriteImage(volume, str(temporary), useCompression=path.suffix == ".gz", compressionLevel=1)
 
 
-def _marksheet_row(identity: PhantomStudyId, phantom: ProstatePhantom, seed: int) -> dict[str, str]:
+def _marksheet_row(identity: PhantomStudyId, phantom: ProstatePhantom, seed: int, center: str) -> dict[str, str]:
     random = np.random.default_rng(stream_seed(seed, "prostate phantom marksheet", identity.study_id))
     volume_ml = float(phantom.gland.sum()) * 0.5 * 0.5 * SLICE_THICKNESS_MM / 1000
     psa = float(random.uniform(4, 20 if phantom.isup_grade else 10))
@@ -159,5 +170,5 @@ def _marksheet_row(identity: PhantomStudyId, phantom: ProstatePhantom, seed: int
         "lesion_ISUP": str(phantom.isup_grade) if is_positive else "",
         "case_ISUP": str(phantom.isup_grade),
         "case_csPCa": "YES" if is_positive else "NO",
-        "center": CENTER,
+        "center": center,
     }

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
+import json
 import math
 
 import numpy as np
 import pytest
 
-from medti_components.data.prostate_anatomy import Ellipsoid, Grid, draw_anatomy
+from medti_components.data.prostate_anatomy import LOOK_ALIKES, Ellipsoid, Grid, draw_anatomy
+from medti_components.errors import ConfigError
 
 
 def test_grid_is_centred():
@@ -59,3 +62,47 @@ def test_negative_patients_have_no_lesion():
     anatomy = draw_anatomy(np.random.default_rng(0), is_positive=False)
     assert anatomy.lesion is None
     assert anatomy.isup_grade == 0
+
+
+def test_default_patients_are_those_from_before_there_were_hard_ones():
+    anatomy = draw_anatomy(np.random.default_rng(5), is_positive=True)
+    parts = [*anatomy.surroundings, *anatomy.inside, (anatomy.gland, (), 0.0), (anatomy.lesion, (), 0.0)]
+    numbers = [
+        [round(number, 6) for number in (*shape.centre_mm, *shape.half_axes_mm, shape.angle, *signal, edge_mm)]
+        for shape, signal, edge_mm in parts
+    ]
+    assert hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16] == "c17c5b6608964f0d"
+    assert anatomy.findings == [(anatomy.lesion, (1.0, 1.0, 1.0))]  # at full strength: times 1 changes no bit
+
+
+def hard(number, is_positive):
+    return [draw_anatomy(np.random.default_rng(seed), is_positive, "hard") for seed in range(number)]
+
+
+def test_hard_lesions_are_small_and_faint():
+    for anatomy in hard(100, is_positive=True):
+        longer, shorter, _ = anatomy.lesion.half_axes_mm
+        assert 5.5 <= 2 * shorter <= 2 * longer <= 12.9  # 6 to 12 mm, and patients differ by 7 %
+        shape, shares = anatomy.findings[-1]
+        assert shape == anatomy.lesion
+        assert len(set(shares)) == 1
+        assert 0.5 <= shares[0] <= 1.0
+
+
+def test_hard_look_alikes_are_in_both_classes_and_as_many_findings():
+    for is_positive in (False, True):
+        anatomies = hard(300, is_positive)
+        kinds = {
+            tuple(share > 0 for share in shares)
+            for anatomy in anatomies
+            for _, shares in (anatomy.findings[:-1] if is_positive else anatomy.findings)
+        }
+        assert kinds == {tuple(share > 0 for share in kind) for kind in LOOK_ALIKES}
+        counts = [len(anatomy.findings) for anatomy in anatomies]
+        assert {*counts} == {2, 3, 4}
+        assert np.mean(counts) == pytest.approx(3, abs=0.2)  # four standard errors: 4 * sqrt(2 / 3 / 300)
+
+
+def test_difficulty_that_there_is_not():
+    with pytest.raises(ConfigError, match="^difficulty must be default or hard, got 'easy': correct --difficulty$"):
+        draw_anatomy(np.random.default_rng(0), is_positive=True, difficulty="easy")

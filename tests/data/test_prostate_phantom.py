@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from medti_components.data.prostate_phantom import prostate_phantom
+from medti_components.data.prostate_anatomy import Grid, draw_anatomy
+from medti_components.data.prostate_phantom import _paint, prostate_phantom
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +85,31 @@ def test_gland_is_of_human_size(positives, negatives):
     volumes_ml = [phantom.gland.sum() * 0.75 / 1000 for phantom in (*positives, *negatives)]
     assert 12 < min(volumes_ml) < max(volumes_ml) < 60
     assert max(volumes_ml) > 1.2 * min(volumes_ml)
+
+
+def test_look_alikes_are_dark_on_adc_or_bright_on_hbv_and_a_lesion_both():
+    """At the centre of each finding, against the same patient painted without any."""
+    seen = set()
+    for index in range(12):
+        random = np.random.default_rng(index)
+        anatomy = draw_anatomy(random, index % 2 == 0, "hard")
+        grid = Grid.centred((11, 128, 84), (3.0, 2.0, 2.0))
+        with_findings = _paint(anatomy, grid, (0, 1, 2), 2.0, 2.0)
+        without = _paint(replace(anatomy, findings=[]), grid, (0, 1, 2), 2.0, 2.0)
+        shape, shares = anatomy.findings[-1]  # painted last: nothing lies over it
+        u, v, s = shape.centre_mm
+        voxel = tuple(np.abs(axis - place).argmin() for axis, place in ((grid.s, s), (grid.v, v), (grid.u, u)))
+        others = [each for each, _ in anatomy.findings[:-1]]
+        if any(np.linalg.norm(np.subtract(each.centre_mm, shape.centre_mm)) < 15 for each in others):
+            continue
+        change = [float(after[voxel] - before[voxel]) for after, before in zip(with_findings, without, strict=True)]
+        assert (change[1] < -0.05) == (shares[1] > 0)
+        assert (change[2] > 0.1) == (shares[2] > 0)
+        seen.add(tuple(share > 0 for share in shares))
+    assert seen == {(True, True, True), (True, True, False), (False, False, True)}
+
+
+def test_hard_studies_have_the_lesion_s_mask_all_the_same():
+    phantom = prostate_phantom(seed=0, index=1, is_positive=True, difficulty="hard")
+    assert set(np.unique(phantom.lesion)) == {0, phantom.isup_grade}
+    assert not prostate_phantom(seed=0, index=1, is_positive=False, difficulty="hard").lesion.any()

@@ -136,6 +136,15 @@ def test_patients_marksheet_is_not_touched(tmp_path):
     assert not (tmp_path / "images").exists()
 
 
+def test_difficulties_are_not_mixed_in_a_folder(tmp_path):
+    write_prostate_studies(tmp_path, 1, 0, seed=0, show_progress=False, difficulty="hard")
+    assert (tmp_path / MARKSHEET).read_text().splitlines()[1].endswith("PHANTOM_HARD")
+    with pytest.raises(OutputError, match="lists phantoms of another difficulty: choose another --output_dir$"):
+        write_prostate_studies(tmp_path, 1, 0, seed=0, show_progress=False)
+    with pytest.raises(ConfigError, match="^difficulty must be default or hard, got 'easy'"):
+        write_prostate_studies(tmp_path, 1, 0, seed=0, show_progress=False, difficulty="easy")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("num_negative", -1), ("num_positive", 1.5), ("seed", -1), ("seed", True), ("num_negative", 500001)],
