@@ -73,15 +73,21 @@ class ClassifierSplits:
         self.split_seed = split_seed
         self._lists: dict[str, Datalist] = {}
 
-    def drawn(self, num_real: int, seed: int) -> Datalist:
+    def drawn(self, num_real: int, seed: int, num_duplicates: int = 0) -> Datalist:
         """Return ``num_real`` training cases, half of each class; the first of many are those of few.
 
+        ``num_duplicates`` more entries, half of each class, are the same cases again, in turn.
+
         Raises:
-            ConfigError: ``num_real`` is no even number.
+            ConfigError: a number is not even, or there are duplicates of nothing.
             DataError: there are fewer, or a patient is in two splits.
         """
-        half = checked_half("num_real", num_real)
+        half, half_again = checked_half("num_real", num_real), checked_half("num_duplicates", num_duplicates)
         if half == 0:
+            if half_again:
+                raise ConfigError(
+                    f"num_duplicates must be 0 for num_real 0, got {num_duplicates}: leave it out, or set --num_real"
+                )
             return []
         if half > self.sizes["num_cases"]:
             raise DataError(
@@ -98,8 +104,8 @@ class ClassifierSplits:
                     f"concept '{concept}' has {len(own)} training cases, num_real asks for {half}: "
                     f"set --num_real {2 * len(own)} or less"
                 )
-            order = torch.randperm(len(own), generator=random_stream(seed, "real cases", concept))
-            entries += [own[index] for index in order[:half].tolist()]
+            order = torch.randperm(len(own), generator=random_stream(seed, "real cases", concept)).tolist()
+            entries += [own[order[place % half]] for place in range(half + half_again)]
         return entries
 
     def validation(self) -> Datalist:

@@ -56,6 +56,16 @@ def test_half_of_each_class_is_drawn_and_few_are_the_first_of_many() -> None:
     assert splits.drawn(0, seed=3) == []
 
 
+def test_duplicates_are_the_drawn_cases_in_turn() -> None:
+    splits = splits_of()
+    few, many = splits.drawn(4, seed=3), splits.drawn(4, seed=3, num_duplicates=6)
+    assert many == [few[0], few[1], few[0], few[1], few[0], few[2], few[3], few[2], few[3], few[2]]
+    with pytest.raises(ConfigError, match="num_duplicates must be 0 for num_real 0, got 2: leave it out, or set"):
+        splits.drawn(0, seed=3, num_duplicates=2)
+    with pytest.raises(ConfigError, match="num_duplicates must be an even number, half of each class, got 3"):
+        splits.drawn(4, seed=3, num_duplicates=3)
+
+
 def test_another_split_seed_gives_other_patients() -> None:
     assert patients(splits_of().test()) != patients(splits_of(split_seed=1).test())
 
