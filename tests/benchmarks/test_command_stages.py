@@ -53,8 +53,8 @@ def test_failure_keeps_the_log_and_leaves_out_what_builds_on_it(chain, tmp_path,
 def test_minutes_are_those_of_all_attempts_at_one_command(tmp_path):
     record = StageRecord.load(tmp_path / "stages" / "training.json")
     assert record.minutes() != record.minutes()  # not known
-    record.add(["other"], 600, 0)
-    record.add(["train"], 90, 1)
-    record.add(["train"], 30, 0)
+    for command, seconds, status in ((["other"], 600, 0), (["train"], 90, 1), (["train"], 30, 0)):
+        record.begin(command)
+        record.end(seconds, status)
     assert record_of("training", tmp_path).minutes() == 2
     assert record_of("training", tmp_path).is_done(["train"])

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A chain of commands that can be broken off and gone on with, several at a time."""
+
+import os
+import shlex
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import medti_components
+from medti_components.apps.reproduction.stage import Stage, StageRecord
+
+POLLING_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class _Running:
+    stage: Stage
+    process: subprocess.Popen[bytes]
+    slot: int
+    start: float
+
+
+class StageChain:
+    """Stages with their records in ``output_dir/stages`` and logs in ``output_dir/logs``.
+
+    Args:
+        stages: each after those that it needs.
+        output_dir: folder of records and logs.
+        num_processes: how many run at a time.
+        working_dir: where the commands run; this process's own where None.
+
+    Attributes:
+        failed: names of stages that failed, with the last line of the log, and of those left out for that.
+
+    >>> import tempfile
+    >>> chain = StageChain([Stage("a", ["true"]), Stage("b", ["false"], ("a",))], tempfile.mkdtemp())
+    >>> _ = [*chain.run()]
+    >>> chain.failed.keys(), chain.is_done(chain.stages[0])
+    (dict_keys(['b']), True)
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        output_dir: str | Path,
+        num_processes: int = 1,
+        working_dir: str | Path | None = None,
+    ) -> None:
+        self.stages = list(stages)
+        self.output_dir = Path(output_dir)
+        self.num_processes = num_processes
+        self.working_dir = working_dir
+        self.failed: dict[str, str] = {}
+        self._records = {stage.name: record_of(stage.name, self.output_dir) for stage in stages}
+
+    def is_done(self, stage: Stage) -> bool:
+        """Whether nothing is left to do for a stage."""
+        needs = [self._records[name] for name in stage.needs]
+        return self._records[stage.name].is_done(stage.command, needs, stage.digests)
+
+    def run(self) -> Iterator[str]:
+        """Run what is not done yet; yield a line when a stage begins, ends, fails, is left out or was done before."""
+        titles = {stage.name: f"[{n}/{len(self.stages)}] {stage.name}" for n, stage in enumerate(self.stages, start=1)}
+        waiting, running = [*self.stages], list[_Running]()
+        try:
+            while waiting or running:
+                for stage in [*waiting]:
+                    open_needs = {one.name for one in (*waiting, *(each.stage for each in running))} & {*stage.needs}
+                    missing = [name for name in stage.needs if name in self.failed]
+                    if missing:
+                        self.failed[stage.name] = f"left out: {missing[0]} failed"
+                        line = self.failed[stage.name]
+                    elif open_needs:
+                        continue
+                    elif self.is_done(stage):
+                        line = f"done before, {self._records[stage.name].minutes():.1f} min"
+                    elif len(running) < self.num_processes:
+                        line = shlex.join(stage.command)
+                        running.append(self._started(stage, {each.slot for each in running}))
+                    else:
+                        continue
+                    waiting.remove(stage)
+                    yield f"{titles[stage.name]}: {line}"
+                for each in [one for one in running if one.process.poll() is not None]:
+                    running.remove(each)
+                    line = self._ended(each)
+                    left = self._left([*waiting, *(one.stage for one in running)])
+                    yield f"{titles[each.stage.name]}: {line}{left}"
+                if running:
+                    time.sleep(POLLING_SECONDS)
+        except KeyboardInterrupt:
+            for each in running:
+                each.process.wait()  # it got the interrupt too, and saves a checkpoint
+            raise
+        finally:
+            for each in running:
+                each.process.terminate()
+                each.process.wait()
+
+    def _started(self, stage: Stage, taken: set[int]) -> _Running:
+        record, digests = self._records[stage.name], stage.digests
+        goes_on = record.is_of(stage.command, digests) and record.attempts[-1]["status"] != 0
+        command = [*stage.command, *(stage.resume if goes_on else ())]
+        record.begin(stage.command, digests)
+        slot = min({*range(self.num_processes)} - taken)
+        log = self._log(stage)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as file:
+            process = subprocess.Popen(
+                command, cwd=self.working_dir, env=self._environment(slot), stdout=file, stderr=subprocess.STDOUT
+            )
+        return _Running(stage, process, slot, time.monotonic())
+
+    def _ended(self, each: _Running) -> str:
+        record, log = self._records[each.stage.name], self._log(each.stage)
+        status = each.process.wait()
+        record.end(time.monotonic() - each.start, status)
+        if status == 0:
+            return f"{record.minutes():.1f} min"
+        self.failed[each.stage.name] = f"exit status {status}: {_last_line(log)} ({log})"
+        return self.failed[each.stage.name]
+
+    def _left(self, stages: Sequence[Stage]) -> str:
+        """Say how long stages will take, by what those of their kinds took."""
+        minutes: dict[str, list[float]] = {}
+        for stage in self.stages:
+            record = self._records[stage.name]
+            if record.attempts and record.attempts[-1]["status"] == 0:
+                minutes.setdefault(stage.kind, []).append(record.minutes())
+        to_do = [stage.kind for stage in stages if not self.is_done(stage)]
+        known = [statistics.fmean(minutes[kind]) for kind in to_do if kind in minutes]
+        word = "about" if len(known) == len(to_do) else "over"
+        return f"; {len(to_do)} to do, {word} {sum(known) / self.num_processes:.0f} min" if to_do else ""
+
+    def _log(self, stage: Stage) -> Path:
+        return self.output_dir / "logs" / f"{stage.name}.log"
+
+    def _environment(self, slot: int) -> dict[str, str]:
+        source = str(Path(medti_components.__file__).parents[1])
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+            "PYTHONWARNINGS": "ignore:parsing config_file:UserWarning",
+        }
+        if self.num_processes > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // self.num_processes)))
+            if devices := gpus():
+                environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+        return environment
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """Return the GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
+    return names[: torch.cuda.device_count()]
+
+
+def record_of(name: str, output_dir: Path) -> StageRecord:
+    """Read the record of a stage."""
+    return StageRecord.load(output_dir / "stages" / f"{name}.json")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    return next((line for line in reversed(lines) if line.strip()), "no output")
