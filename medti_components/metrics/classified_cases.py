@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medti_components.errors import DataError
 from medti_components.files import write_text_atomically
 from medti_components.networks.concept_embedding import concept_name
 
@@ -62,6 +63,36 @@ class ClassifiedCases:
     def is_positive(self) -> Tensor:
         """Whether the true class is the positive one, bool (n,)."""
         return torch.tensor([concept == self.classes[1] for concept in self.concepts], dtype=torch.bool)
+
+    @classmethod
+    def read_table(cls, path: str | Path, classes: Sequence[str]) -> "ClassifiedCases":
+        """Read back what :meth:`write_table` wrote, to nine digits.
+
+        Raises:
+            DataError: the file is missing, or is not of these classes and with the true class of each case.
+        """
+        names = [concept_name(token) for token in classes]
+        columns = ["study_id", "patient_id", *names, "true_class"]
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                table = csv.DictReader(file)
+                if table.fieldnames != columns:
+                    raise DataError(
+                        f"'{path}' must have the columns {', '.join(columns)}: evaluate the classifier again"
+                    )
+                rows = [*table]
+            both = [torch.tensor([float(row[name]) for row in rows], dtype=torch.double) for name in names]
+        except (OSError, ValueError) as error:
+            raise DataError(f"'{path}' can't be read ({error}): evaluate the classifier again") from error
+        negative, positive = (values.clamp_min(torch.finfo(torch.double).tiny).log() for values in both)
+        tokens = dict(zip(names, classes, strict=True))
+        return cls(
+            classes,
+            [row["study_id"] for row in rows],
+            [row["patient_id"] for row in rows],
+            [tokens.get(row["true_class"], "") for row in rows],
+            positive - negative,
+        )
 
     def write_table(self, folder: str | Path) -> None:
         """Write ``probabilities.csv``: study_id, patient_id, probability of each class; true class where it is known.

@@ -56,8 +56,7 @@ class RocAuc:
                 raise DataError(f"{name} scores must have shape (n,) with n >= 1, got {tuple(scores.shape)}")
             if not bool(torch.isfinite(scores).all()):
                 raise DataError(f"{name} scores must be finite: check the classifier and the images")
-        difference = positive.double()[:, None] - negative.double()[None]
-        wins = (difference > 0).double() + (difference == 0).double() / 2
+        wins = pairs_won(positive, negative)
         value = float(wins.mean())
         counts = {"positive": len(positive), "negative": len(negative)}
         if patients is not None and tuple(map(len, patients)) != (len(positive), len(negative)):
@@ -70,10 +69,10 @@ class RocAuc:
         stream = random_stream(self.seed, "roc auc", len(positive), len(negative))
         if patients is None:
             method = "stratified bootstrap"
-            weights = [_resample(len(scores), self.num_resamples, stream) for scores in (positive, negative)]
+            weights = [resample(len(scores), self.num_resamples, stream) for scores in (positive, negative)]
         else:
             method = "stratified bootstrap over patients"
-            weights = _resample_patients(patients, self.num_resamples, stream)
+            weights = resample_patients(patients, self.num_resamples, stream)
         totals = weights[0].sum(1) * weights[1].sum(1)
         resampled = ((weights[0] @ wins) * weights[1]).sum(1) / totals
         tail = (1 - self.confidence) / 2
@@ -81,10 +80,28 @@ class RocAuc:
         return IntervalEstimate(value, low, high, counts, method, self.confidence)
 
 
-def _resample_patients(
+def pairs_won(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Return 1 where a positive's score is above a negative's, 0.5 where they are equal, else 0; the mean is the AUC.
+
+    Args:
+        positive: scores (..., p).
+        negative: scores (..., n).
+
+    Returns:
+        float64 (..., p, n).
+
+    >>> pairs_won(torch.tensor([0.9, 0.4]), torch.tensor([0.4]))
+    tensor([[1.0000],
+            [0.5000]], dtype=torch.float64)
+    """
+    difference = positive.double()[..., :, None] - negative.double()[..., None, :]
+    return (difference > 0).double() + (difference == 0).double() / 2
+
+
+def resample_patients(
     patients: tuple[Sequence[Hashable], Sequence[Hashable]], num_resamples: int, stream: torch.Generator
 ) -> list[torch.Tensor]:
-    """How often each positive and each negative was drawn with its patient, (num_resamples, p) and (num_resamples, n).
+    """Return how often each positive and each negative was drawn, (num_resamples, p) and (num_resamples, n).
 
     Patients with positives alone, with negatives alone and with both are resampled apart, so that no resample is
     without positives or negatives.
@@ -99,12 +116,12 @@ def _resample_patients(
     drawn: dict[Hashable, torch.Tensor] = {}
     for stratum in strata:
         if stratum:
-            drawn |= zip(stratum, _resample(len(stratum), num_resamples, stream).T, strict=True)
+            drawn |= zip(stratum, resample(len(stratum), num_resamples, stream).T, strict=True)
     return [torch.stack([drawn[patient] for patient in own], dim=1) for own in patients]
 
 
-def _resample(n: int, num_resamples: int, stream: torch.Generator) -> torch.Tensor:
-    """How often each of n images was drawn, (num_resamples, n)."""
+def resample(n: int, num_resamples: int, stream: torch.Generator) -> torch.Tensor:
+    """Return how often each of n was drawn, float64 (num_resamples, n)."""
     drawn = torch.randint(n, (num_resamples, n), generator=stream)
     return torch.zeros(num_resamples, n, dtype=torch.double).scatter_add_(1, drawn, torch.ones_like(drawn).double())
 
