@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+import csv
+
+import pytest
+import torch
+
+from medti_components.apps.reproduction.auc_table import AucTable
+from medti_components.apps.reproduction.table4_row import table4_rows
+from medti_components.errors import DataError
+from medti_components.metrics.classified_cases import ClassifiedCases
+
+CLASSES = ["<a_negative>", "<a_positive>"]
+REAL, EQUAL, DUPLICATED = (table4_rows(2, 4)[index] for index in (0, 3, 7))
+
+
+def cases(scores, studies=("1", "2", "3", "4")) -> ClassifiedCases:
+    """Two negatives, then two positives, each of a patient of its own."""
+    concepts = [CLASSES[0]] * 2 + [CLASSES[1]] * 2
+    return ClassifiedCases(CLASSES, list(studies), [f"p{n}" for n in studies], concepts, torch.tensor(scores).double())
+
+
+PERFECT, THREE_QUARTERS, HALF = cases([0.0, 1.0, 2.0, 3.0]), cases([0.0, 2.0, 1.0, 3.0]), cases([0.0, 3.0, 1.0, 2.0])
+
+
+def test_mean_spread_and_differences() -> None:
+    table = AucTable([(REAL, {0: HALF, 1: THREE_QUARTERS}), (EQUAL, {0: PERFECT, 1: THREE_QUARTERS}), (DUPLICATED, {})])
+    real, equal, duplicated = table.rows
+    assert real.aucs == {0: 0.5, 1: 0.75}
+    assert real.mean == 0.625
+    assert real.sd == pytest.approx(0.125 * 2**0.5)  # (d^2 + d^2) / (2 - 1), d = 1/8
+    assert real.differences == {"real": None, "real_duplicated": None}
+    assert equal.differences["real"].value == pytest.approx(((1 - 0.5) + (0.75 - 0.75)) / 2)
+    assert (duplicated.mean, duplicated.sd) == (None, None)
+
+
+def test_difference_is_over_the_seeds_that_both_have() -> None:
+    table = AucTable([(REAL, {0: HALF, 1: HALF}), (EQUAL, {1: PERFECT, 2: THREE_QUARTERS})])
+    assert table.rows[1].differences["real"].value == 0.5
+    assert table.rows[1].differences["real"].counts["seeds"] == 1
+
+
+def test_table_as_csv_markdown_and_picture(tmp_path) -> None:
+    table = AucTable([(REAL, {0: HALF, 1: THREE_QUARTERS}), (EQUAL, {0: PERFECT, 1: PERFECT}), (DUPLICATED, {})])
+    paths = table.write(tmp_path, "table4")
+    assert [path.name for path in paths] == ["table4.csv", "table4.md", "table4.png"]
+    with open(paths[0], newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert rows[0]["auc"] == "0.625" and rows[0]["paper_auc"] == "0.78" and rows[0]["difference_to_real"] == ""
+    assert float(rows[1]["difference_to_real"]) == 0.375
+    assert float(rows[1]["difference_to_real_low"]) <= 0.375 <= float(rows[1]["difference_to_real_high"])
+    assert rows[2]["auc"] == "" and rows[2]["note"] == "4 duplicates of real"
+    text = paths[1].read_text()
+    assert "| 2 | 0 |  | 0.625 ± 0.177 |  |  | 0.780 ± 0.017 |" in text
+    assert "| 2 | 0 | 4 duplicates of real | not measured |  |  |  |" in text
+    assert "over 2 seeds" in text
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_cells_that_were_tested_on_other_cases() -> None:
+    with pytest.raises(DataError, match="all cells must be tested on the same cases, got others in some"):
+        AucTable([(REAL, {0: HALF, 1: cases([0.0, 1.0, 2.0, 3.0], studies="1235")})])
