@@ -139,7 +139,9 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
     ground_words = f"{GROUNDS[ground]} {COLOUR_NAMES[colour]} ground"
 
     wanted = int(min(rng.geometric(0.35), MAX_OBJECTS)) if rng.random() > 0.03 else 0
-    keep = rng.uniform(0.8, 1.0)
+    # half of the captions leave much open, as a learned word does: it stands for all places where a finding may be
+    is_full = rng.random() < 0.5
+    keep = rng.uniform(0.8, 1.0) if is_full else rng.uniform(0.2, 0.8)
     phrases: list[str] = []
     slot = 0
     while slot < wanted:
@@ -154,7 +156,9 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
             is_crescent = SHAPES[scene.shape[index, slot]] == "crescent"  # symmetric about the other axis
             scene.angle[index, slot + 1] = (np.pi if is_crescent else 0.0) - scene.angle[index, slot]
             spread = "outer" if x < 0.22 else "inner"
-            phrase = f"{spread} pair of {_phrase(words, rng, keep)} at the {_fifth(ROWS, y)}"
+            phrase = f"{spread} pair of {_phrase(words, rng, keep)}"
+            if is_full or rng.random() < 0.4:
+                phrase += f" at the {_fifth(ROWS, y)}"
             slot += 1
         elif kind < 0.4 and slot > 0 and max(scene.radii[index, slot - 1]) > 0.12:  # inside the one before
             scene.centre[index, slot] = scene.centre[index, slot - 1] + rng.uniform(-0.3, 0.3, 2) * min(
@@ -170,21 +174,24 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
                 continue
         else:
             phrase = _phrase(words, rng, keep)
-            if rng.random() < 0.97:
-                phrase += f" at the {_fifth(ROWS, y)} {_fifth(COLUMNS, x)}"
+            place = [_fifth(ROWS, y), _fifth(COLUMNS, x)]
+            if not is_full:
+                place = [word for word in place if rng.random() < 0.4]
+            if place:
+                phrase += f" at the {' '.join(place)}"
         phrases.append(phrase)
         slot += 1
     scene.count[index] = slot
     order = rng.permutation(len(phrases))
     phrases = [phrases[i] for i in order]
-    if rng.random() < 0.08:  # short captions name only some of what is there
+    if rng.random() < (0.05 if is_full else 0.3):  # short captions name only some of what is there
         phrases = phrases[: max(1, len(phrases) // 2)]
     while sum(len(phrase.split()) + 1 for phrase in phrases) + 4 > MAX_WORDS:
         phrases.pop()
     text = " , ".join(phrases)
     if not text:
         return ground_words
-    if rng.random() < 0.95:
+    if rng.random() < (0.95 if is_full else 0.6):
         return f"{text} on {ground_words}" if rng.random() < 0.7 else f"{ground_words} , {text}"
     return text
 

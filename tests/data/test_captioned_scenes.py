@@ -28,6 +28,19 @@ def test_words_of_captions_say_what_is_drawn():
     assert set(COLOUR_NAMES) <= words
 
 
+def test_some_captions_leave_the_place_open():
+    captions = draw_captioned_scenes(0, 1500, image_size=8).captions
+    lone = [caption for caption in captions if not any(word in caption for word in (",", "pair", "inside"))]
+    objects = [
+        caption.split(" on ")[0].split() for caption in lone if not caption.endswith("ground") or " on " in caption
+    ]
+    num_words = [len(words) - words.index("at") - 2 if "at" in words else 0 for words in objects]
+    shares = [num_words.count(number) / len(num_words) for number in range(3)]
+    # half of the captions have row and column, the others each of the two in 40 %
+    expected = [0.5 * 0.6**2, 0.5 * 2 * 0.6 * 0.4, 0.5 + 0.5 * 0.4**2]
+    np.testing.assert_allclose(shares, expected, atol=4 * np.sqrt(0.25 / len(num_words)))
+
+
 def _one_disc(colour: tuple[float, float, float]) -> SceneParameters:
     scene = SceneParameters.empty(1, 2)
     scene.count[:] = 1
