@@ -83,6 +83,7 @@ class Reproduce:
             for stage in chain.stages:
                 yield f"{stage.name}: {'done' if chain.is_done(stage) else 'to do'}"
             return
+        write_text_atomically(folder / SETTINGS_FILE, json.dumps(settings, indent=4) + "\n")
         yield from chain.run()
         done = {stage.name for stage in chain.stages if chain.is_done(stage)}
         cells = [
@@ -119,4 +120,3 @@ def _check_same_cases(path: Path, settings: Mapping[str, Any]) -> None:
                     f"{key} is {settings[key]!r}, but the cells in '{path.parent}' are of {before.get(key)!r}: choose "
                     "another --output_dir"
                 )
-    write_text_atomically(path, json.dumps(settings, indent=4) + "\n")
