@@ -85,7 +85,7 @@ class KnownPatients:
         if self._shapes is None:
             self._shapes = {}
             pictures = [path for path in self.paths if path.suffix.lower() in PICTURES and path.is_file()]
-            for path in tqdm(pictures, desc="sizes of images", disable=not self.show_progress):
+            for path in tqdm(pictures, desc="sizes of images", delay=2, disable=not self.show_progress):
                 try:
                     with Image.open(path) as picture:
                         self._shapes.setdefault(picture.size, []).append(path)

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 
 from medti_components.apps.bundle_checks.bundle import Bundle, entries
-from medti_components.apps.bundle_checks.documents import PERSONAL_PATH, paths
+from medti_components.apps.bundle_checks.documents import PERSONAL_PATH
 from medti_components.apps.bundle_package.known_patients import KnownPatients
 from medti_components.networks.embedding_file import printable
 
@@ -23,14 +23,15 @@ DICOM_KEYWORDS = (
     "PatientName|PatientID|PatientBirthDate|PatientSex|PatientAge|AccessionNumber|InstitutionName|"
     "ReferringPhysicianName|StudyDate|StudyInstanceUID|SeriesInstanceUID|SOPInstanceUID"
 )
+IDENTIFIED = "a patient's identifier"
+MEMBER = re.compile(  # a name with its value, in JSON or elsewhere
+    r"(?i:\b(?:patient|study|subject|case)[ _]?(?:id|name|number)s?['\"]?\s*[:=][\s\[('\"]*[\w-]+)"
+)
 PATTERNS = {
     "a study of PI-CAI": re.compile(r"(?<!\d)1\d{4}_1\d{6}(?!\d)"),
     "a patient of CheXpert": re.compile(r"(?<![A-Za-z])patient\d{5}\b"),
     "an image of NIH ChestX-ray14": re.compile(r"(?<!\d)\d{8}_\d{3}\.(?:png|jpg)\b"),
-    "a patient's identifier": re.compile(
-        r"(?i)\b(?:patient|study|subject|case)[ _]?(?:id|name|number)s?['\"]?\s*[:=][\s\[('\"]*[\w-]+"
-        r"|\bpatient\W{1,3}\d{3,}"
-    ),
+    IDENTIFIED: re.compile(rf"{MEMBER.pattern}|(?i:\bpatient\W{{1,3}}\d{{3,}})"),
     "a table of patients": re.compile(r"(?im)^['\"]?patient[ _]?id['\"]?,|,['\"]?patient[ _]?id['\"]?(?:,|$)"),
     "a DICOM tag": re.compile(rf"\((?:00[0-4][08]|0010),\s?[0-9A-Fa-f]{{4}}\)|\b(?:{DICOM_KEYWORDS})\b"),
     "a DICOM identifier": re.compile(r"(?<![\w.])[0-2](?:\.\d+){6,}(?![\w.])"),
@@ -53,7 +54,6 @@ def patient_data(bundle: Bundle, components: str | None, known: KnownPatients | 
         components: name of the copied components, whose sources are not a run's.
         known: names and images of a data set to look for.
     """
-    yield from paths(bundle)
     for path in bundle.files():
         name = bundle.short(path)
         found = _traces(name, known) if not name.startswith(f"{components}/") else ()
@@ -70,17 +70,22 @@ def _problems(path: Path, name: str, components: str | None, known: KnownPatient
     elif path.name.lower().endswith(MEDICAL_SUFFIXES):
         yield "is a file of medical images or arrays"
     elif name != WRITTEN_HERE and not (path.suffix == ".py" and name.startswith(f"{components}/")):
-        texts = _texts(path, content)
-        if texts is None:
+        said = _texts(path, content)
+        if said is None:
             problems, texts = _picture(path, known)
             yield from problems
+        else:
+            texts, members = said
+            yield from (
+                f"has {IDENTIFIED}: '{printable(found[0], 80)}'" for found in map(MEMBER.search, members) if found
+            )
         yield from (problem for place, text in texts for problem in _text_problems(place, text, path.suffix, known))
 
 
 def _text_problems(place: str, text: str, suffix: str, known: KnownPatients | None) -> Iterator[str]:
     where = f"has, at {place}," if place else "has"
-    if suffix != ".md" and (PATH_VALUE.match(text) or PERSONAL_PATH.search(text)):
-        yield f"{where} a path: '{printable(text, 80)}'"
+    if path := PATH_VALUE.match(text) or PERSONAL_PATH.search(text):
+        yield f"{where} a path: '{printable(path.string[path.start() :], 80)}'"
     yield from (f"{where} {trace}" for trace in _traces(text, known, numbers=suffix != ".md"))
 
 
@@ -92,15 +97,16 @@ def _traces(text: str, known: KnownPatients | None, numbers: bool = True) -> Ite
         yield f"what names a patient, study or folder in dataset_dir: '{trace}'"
 
 
-def _texts(path: Path, content: bytes) -> list[tuple[str, str]] | None:
-    """Return what a text or safetensors file says, with the place; None for other files."""
+def _texts(path: Path, content: bytes) -> tuple[list[tuple[str, str]], list[str]] | None:
+    """Return what a text or safetensors file says, by place, and its JSON as it stands; None for other files."""
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                said = {**(file.metadata() or {}), "tensors": list(file.keys())}
+                said = {**(file.metadata() or {}), "tensors": json.dumps([*file.keys()])}
         except SafetensorError:
             return None
-        return [text for key, value in said.items() for text in _strings(_parsed(value), key)]
+        texts = [text for key, value in said.items() for text in _strings(_parsed(value), key)]
+        return texts, [f"{key}: {value}" for key, value in said.items()]
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -108,21 +114,15 @@ def _texts(path: Path, content: bytes) -> list[tuple[str, str]] | None:
     if "\0" in text:
         return None
     if path.suffix == ".json":
-        parsed = _parsed(text)
-        return [("", text)] if isinstance(parsed, str) else [*_strings(parsed, ""), ("", _compact(text))]
-    return [(f"line {number}", line) for number, line in enumerate(text.splitlines(), start=1)]
+        return [*_strings(_parsed(text), "")], [text]
+    return [(f"line {number}", line) for number, line in enumerate(text.splitlines(), start=1)], []
 
 
-def _compact(text: str) -> str:
-    """Return the members of JSON objects, so that patterns of a name with a value see both."""
-    return " ".join(re.findall(r'"[^"\n]*"\s*:\s*\[?\s*(?:"[^"\n]*"|[\d.]+)', text))
-
-
-def _parsed(value: Any) -> Any:
+def _parsed(text: str) -> Any:
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        return json.loads(text)
     except ValueError:
-        return value
+        return text
 
 
 def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
