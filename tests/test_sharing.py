@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of docs/sharing.md do what the page says."""
 
+import inspect
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +15,13 @@ import torch
 from embedding_samples import torch_file, web_ui
 
 from medti_components.__main__ import main
-from medti_components.networks.embedding_file import MAX_BYTES
+from medti_components.apps.package import package
+from medti_components.networks.base_model_folder import checkpoint_fingerprint
+from medti_components.networks.embedding_file import MAX_BYTES, save_embedding
 from medti_components.networks.foreign_embedding import load_foreign_embedding
 
-PAGE = (Path(__file__).parents[1] / "docs" / "sharing.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[1]
+PAGE = (REPOSITORY / "docs" / "sharing.md").read_text(encoding="utf-8")
 ROWS = torch.randn(64, 1024, generator=torch.Generator().manual_seed(0))
 
 
@@ -48,3 +56,51 @@ def test_the_limit_on_the_page_is_that_of_the_code():
 @pytest.mark.parametrize("name", ["emb_params", "emp_params", "string_to_param", "sd-ti-embedding"])
 def test_the_page_names_what_the_readers_look_for(name):
     assert f"`{name}`" in PAGE
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch, tiny_words):
+    """A folder with the repository's bundles, words, an evaluation and studies, as the page has them; current."""
+    for name in ("bundles", "configs"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    (tmp_path / "output" / "picai").mkdir(parents=True)
+    (tmp_path / "output" / "picai" / "embeddings").symlink_to(tiny_words)
+    (tmp_path / "output" / "evaluation").mkdir()
+    (tmp_path / "output" / "evaluation" / "metrics.json").write_text("{}")
+    (tmp_path / "data" / "picai" / "images" / "10000").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tiny_words(tmp_path_factory):
+    """Folder of two words of the embedded base model."""
+    folder = tmp_path_factory.mktemp("embeddings")
+    base = REPOSITORY / "bundles" / "tiny_latent_diffusion" / "models"
+    width = json.loads((base / "text_encoder" / "config.json").read_text())["hidden_size"]
+    facts = {"base_model": "tiny_latent_diffusion", "base_model_sha256": checkpoint_fingerprint(base), "steps": "10000"}
+    for name in ("prostate_mri_negative", "prostate_mri_positive"):
+        save_embedding(folder / f"{name}.safetensors", f"<{name}>", ROWS[:2, :width], facts)
+    return folder
+
+
+def test_the_command_on_packaging_writes_the_archive_that_the_page_names(checkout, capsys):
+    [line] = commands("package")
+    assert main(line) == 0
+    [archive] = (checkout / "shared").glob("*.zip")
+    assert f"`shared/{archive.name}`" in PAGE
+    assert f"wrote shared/{archive.name}: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_commands_on_packaging_run_one_after_the_other(checkout):
+    [first, second] = re.findall(r"```bash\n(.*?)```", PAGE.partition("## Packaging a bundle")[2], re.DOTALL)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", first + second], cwd=checkout, env=environment, check=True)
+    assert len([*(checkout / "unpacked" / "generated" / "images").glob("*.png")]) == 2
+
+
+def test_the_options_of_packaging_are_those_of_the_page():
+    named = set(re.findall(r"--(\w+)", PAGE.partition("## Packaging a bundle")[2].partition("###")[0]))
+    options = set(inspect.signature(package).parameters) - {"bundle"}
+    assert options <= named
