@@ -141,7 +141,7 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str
     """Draw a patient: sizes, places and shapes of the organs, and a lesion of 8 to 19 mm where ``is_positive``.
 
     With ``difficulty`` 'hard' the lesion is of 6 to 12 mm and faint, and every gland has two to four benign look-alikes
-    of the same sizes and contrasts, one fewer where there is a lesion: stromal nodules, dark on T2W and ADC, and
+    of the same sizes and contrasts, one less where there is a lesion: stromal nodules, dark on T2W and ADC, and
     prostatitis, bright on HBV.
 
     Raises:
@@ -265,7 +265,7 @@ def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
 
 def _draw_faint(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     """Place a small finding near the middle of the gland, where a slice of either class shows it."""
-    longer = _between(random, 4.0, 6.0)
+    longer = _between(random, 3.8, 5.8)
     return _placed(random, gland, longer, longer * _between(random, 0.75, 1.0), (5.0, 8.0), 0.12)
 
 
@@ -273,11 +273,11 @@ def _draw_findings(random: np.random.Generator, gland: Ellipsoid, lesion: Ellips
     """Draw the contrast of a lesion, and look-alikes; there is one more of these where there is no lesion."""
     findings: list[Finding] = []
     for _ in range(int(random.integers(1, 4)) + (lesion is None)):
-        strength = _between(random, 0.5, 1.0)
+        strength = _between(random, 0.45, 0.95)
         t2w, adc, hbv = LOOK_ALIKES[int(random.integers(len(LOOK_ALIKES)))]
         findings.append((_draw_faint(random, gland), (strength * t2w, strength * adc, strength * hbv)))
     if lesion is not None:
-        findings.append((lesion, (_between(random, 0.5, 1.0),) * 3))
+        findings.append((lesion, (_between(random, 0.45, 0.95),) * 3))
     return findings
 
 
