@@ -158,7 +158,7 @@ class AucTable:
         axes.set_yticks(range(len(self.rows)), [_title(line.row) for line in self.rows])
         axes.invert_yaxis()
         axes.set_xlabel("AUC on the test cases")
-        axes.legend(loc="best", fontsize="small")
+        figure.legend(loc="outside upper center", ncols=2, fontsize="small")
         figure.savefig(path, format="png", dpi=120)
 
 
