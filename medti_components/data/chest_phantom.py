@@ -69,7 +69,7 @@ def chest_phantom(
     is_female = bool(random.random() < 0.45)
     anatomy = draw_chest_anatomy(random, findings, is_female)
     random = np.random.default_rng(stream_seed(seed, "chest phantom acquisition", kind, index))
-    grid, content = _framed(random)
+    grid, content = _framed(random, anatomy)
     lungs = np.clip(anatomy.lung_share(grid, RIGHT) + anatomy.lung_share(grid, LEFT), 0, 1)
     heart, effusion = anatomy.heart_share(grid), anatomy.effusion_share(grid)
     opacity = np.clip(anatomy.opacity_share(grid) * (1.05 + 0.22 * _texture(random, grid, grain_mm=16.0)), 0, 1)
@@ -113,8 +113,8 @@ class _Frame:
         return whole
 
 
-def _framed(random: np.random.Generator) -> tuple[PlaneGrid, _Frame]:
-    """Draw shape and place of the picture: upright or broad, and in four of ten with black borders."""
+def _framed(random: np.random.Generator, anatomy: ChestAnatomy) -> tuple[PlaneGrid, _Frame]:
+    """Draw shape and place of a picture collimated to the lungs: upright or broad, four in ten with black borders."""
     longer = int(round(SHORTER_EDGE * random.uniform(1.0, 1.24)))
     shape = (SHORTER_EDGE, longer) if random.random() < 0.65 else (longer, SHORTER_EDGE)
     borders = np.zeros(4)
@@ -124,8 +124,9 @@ def _framed(random: np.random.Generator) -> tuple[PlaneGrid, _Frame]:
     top, bottom, left, right = (int(share * shape[0 if side < 2 else 1]) for side, share in enumerate(borders))
     inside = (slice(top, shape[0] - bottom), slice(left, shape[1] - right))
     rows, columns = shape[0] - top - bottom, shape[1] - left - right
-    spacing_mm = max(335 / columns, 310 / rows) * random.uniform(1.0, 1.13)
-    centre_mm = (random.uniform(-10, 10), random.uniform(-22, 4))
+    width_mm, height_mm = 2 * anatomy.half_width_mm + random.uniform(6, 40), random.uniform(262, 285)
+    spacing_mm = max(width_mm / columns, height_mm / rows)
+    centre_mm = (random.uniform(-8, 8), random.uniform(-22, -6))
     grid = PlaneGrid.framed((rows, columns), spacing_mm, centre_mm, random.uniform(-0.045, 0.045))
     return grid, _Frame(shape, inside)
 
