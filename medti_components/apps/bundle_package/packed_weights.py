@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import try_to_load_from_cache
 
 from medti_components.errors import BundleError, EmbeddingError
 from medti_components.files import write_atomically
@@ -115,7 +114,7 @@ def save_state_dict(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def _ensure_fit(words: Sequence[EmbeddingFile], base: Path | None, config: Mapping[str, Any]) -> None:
     """Check that all words are as wide as the base model's text encoder, and were learned on that base model."""
     base_model = short_name(str(base)) if base is not None else str(config["base_model"])
-    width = _text_width(base, config)
+    width = _text_width(base, base_model, config.get("base_revision"))
     first = words[0].rows.shape[1]
     for word in words:
         own = word.rows.shape[1]
@@ -147,20 +146,15 @@ def _remedy(word: EmbeddingFile, base_model: str) -> str:
     return f"pack words of '{base_model}', or name '{learned_on}' in an overlay, by --overlays"
 
 
-def _text_width(base: Path | None, config: Mapping[str, Any]) -> int | None:
-    """Return the base model's text width; None for one of the hub that can't be reached."""
+def _text_width(base: Path | None, name: str, revision: str | None) -> int | None:
+    """Return the base model's text width; None for one of the hub that was not fetched before."""
     file = "text_encoder/config.json"
     try:
-        path = (
-            base / file
-            if base is not None
-            else hf_hub_download(config["base_model"], file, revision=config.get("base_revision"))
-        )
-        width = json.loads(Path(path).read_text(encoding="utf-8"))["hidden_size"]
-    except (LocalEntryNotFoundError, HfHubHTTPError, EntryNotFoundError):
-        return None
+        path = base / file if base is not None else try_to_load_from_cache(name, file, revision=revision)
+        if not isinstance(path, str | Path):
+            return None
+        width = int(json.loads(Path(path).read_text(encoding="utf-8"))["hidden_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(
-            f"base_model '{config['base_model']}' has no readable {file} ({error}): fetch it again"
-        ) from error
-    return int(width)
+        reason = printable(" ".join(str(error).split()))
+        raise BundleError(f"base_model '{name}' has no readable {file} ({reason}): correct it, or fetch it") from error
+    return width
