@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watches a classifier's training loss without holding up the device."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
-from torch import Tensor
 
-from medti_components.engines.training_events import LOSSES_WANTED
-from medti_components.engines.training_history import TrainingHistory
 from medti_components.errors import TrainingError
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from medti_components.handlers.loss_monitor import LossMonitor
 
 SERIES = "<classifier>"
 """What a classifier's series are called in a history."""
 
 
-class ClassifierLossMonitor:
+class ClassifierLossMonitor(LossMonitor):
     """Collects each batch's loss on the device and looks at them every ``interval`` batches, in one transfer.
 
     A look writes the mean loss to history, TensorBoard and ``engine.state.metrics``, and stops the run when a loss was
@@ -29,26 +23,6 @@ class ClassifierLossMonitor:
         interval: batches between two looks.
         summary_writer: TensorBoard's, or None.
     """
-
-    def __init__(
-        self, history: TrainingHistory, interval: int = 10, summary_writer: "SummaryWriter | None" = None
-    ) -> None:
-        self.history = history
-        self.interval = interval
-        self.summary_writer = summary_writer
-        self._losses: list[Tensor] = []
-
-    def attach(self, engine: Engine) -> None:
-        """Look at the losses while ``engine`` runs, when another handler wants it, and once more at the end."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(LOSSES_WANTED, self.flush)
-        engine.add_event_handler(Events.COMPLETED, self.flush)
-
-    def __call__(self, engine: Any) -> None:
-        """Take the loss of the batch that has just been done."""
-        self._losses.append(engine.state.output["loss"].detach())
-        if engine.state.iteration % self.interval == 0:
-            self.flush(engine)
 
     def flush(self, engine: Any) -> None:
         """Look at the losses that have come together.

@@ -44,7 +44,7 @@ class LossMonitor:
 
     def __call__(self, engine: Engine) -> None:
         """Take the losses of the step that has just been done."""
-        self._losses.append(engine.state.output["loss"])  # type: ignore[index, call-overload]
+        self._losses.append(engine.state.output["loss"].detach())  # type: ignore[index, call-overload]
         if engine.state.iteration % self.interval == 0:
             self.flush(engine)
 
