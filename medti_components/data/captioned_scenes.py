@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Procedural captioned scenes, no medical image: what the embedded base model learns pictures and words from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -38,7 +38,11 @@ SIZE_NAMES = tuple(SIZES)
 ROWS = ("top", "upper", "middle", "lower", "bottom")
 COLUMNS = ("leftmost", "left", "centre", "right", "rightmost")
 ORIENTATIONS = {"horizontal": 0.0, "rising": -np.pi / 4, "vertical": np.pi / 2, "falling": np.pi / 4}
+OBJECT_FIELDS = tuple(
+    field.name for field in fields(SceneParameters) if field.name != "count" and not field.name.startswith("ground")
+)
 MAX_OBJECTS = 12
+BODY_SHARE = 0.35  # of scenes in which one huge object holds most of the others, as a body its organs
 MAX_WORDS = 75  # what a text encoder of 77 positions takes, a token a word
 
 
@@ -103,28 +107,58 @@ def _draw_object(
     return tuple(words)
 
 
-def _copy_object(scene: SceneParameters, index: int, source: int, target: int) -> None:
-    for name in (
-        "shape",
-        "texture",
-        "centre",
-        "radii",
-        "angle",
-        "colour",
-        "second_colour",
-        "edge",
-        "opacity",
-        "phase",
-        "frequency",
-    ):
+def _mirror_object(scene: SceneParameters, index: int, source: int, axis: float) -> None:
+    """Draw the object of slot ``source`` once more in the next slot, mirrored about the vertical line x = ``axis``."""
+    for name in OBJECT_FIELDS:
         values = getattr(scene, name)
-        values[index, target] = values[index, source]
+        values[index, source + 1] = values[index, source]
+    scene.centre[index, source + 1, 0] = 2 * axis - scene.centre[index, source, 0]
+    scene.radii[index, source + 1, 0] *= -1
+    scene.angle[index, source + 1] *= -1
+
+
+def _resize_object(
+    scene: SceneParameters, index: int, slot: int, radius: float, words: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Scale an object so that its longer radius is ``radius``, and return its words with the size that fits."""
+    scene.radii[index, slot] *= radius / scene.radii[index, slot].max()
+    mean = np.sqrt(scene.radii[index, slot].prod())
+    size = int(np.abs(np.log(np.array(list(SIZES.values())) / mean)).argmin())
+    return (SIZE_NAMES[size], *words[1:])
+
+
+def _half_extent(scene: SceneParameters, index: int, slot: int) -> np.ndarray:
+    """Half of an object's width and height, as an ellipse has them."""
+    rx, ry = scene.radii[index, slot]
+    cosine, sine = np.cos(scene.angle[index, slot]), np.sin(scene.angle[index, slot])
+    return np.hypot([rx * cosine, rx * sine], [ry * sine, ry * cosine])
+
+
+def _place_in_body(
+    scene: SceneParameters, index: int, slot: int, words: tuple[str, ...], rng: np.random.Generator, keep: float
+) -> tuple[str, int]:
+    """Place slot's object, or a mirrored pair of it, in the body of slot 0; return its phrase and the next slot."""
+    centre, extent = scene.centre[index, 0], _half_extent(scene, index, 0)
+    if rng.random() < 0.45 and slot + 1 < MAX_OBJECTS:
+        words = _resize_object(scene, index, slot, rng.uniform(0.15, 0.65) * extent.max(), words)
+        scene.centre[index, slot] = centre + extent * (-rng.uniform(0.2, 0.65), rng.uniform(-0.5, 0.5))
+        _mirror_object(scene, index, slot, float(centre[0]))
+        return f"pair of {_phrase(words, rng, keep)} inside", slot + 2
+    words = _resize_object(scene, index, slot, rng.uniform(0.1, 0.5) * extent.max(), words)
+    scene.centre[index, slot] = centre + extent * rng.uniform(-0.65, 0.65, 2)
+    return f"{_phrase(words, rng, keep)} inside", slot + 1
 
 
 def _phrase(words: tuple[str, ...], rng: np.random.Generator, keep: float) -> str:
     """Join an object's words, leaving some attributes out; the shape always stays."""
     kept = [word for word in words[:-1] if rng.random() < keep]
     return " ".join([*kept, words[-1]])
+
+
+def _place_phrase(place: list[str], rng: np.random.Generator, keep: float) -> str:
+    """Say where, leaving words out with probability 1 - ``keep`` each."""
+    kept = [word for word in place if rng.random() < keep]
+    return f" at the {' '.join(kept)}" if kept else ""
 
 
 def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) -> str:
@@ -143,30 +177,38 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
     is_full = rng.random() < 0.5
     keep = rng.uniform(0.8, 1.0) if is_full else rng.uniform(0.2, 0.8)
     phrases: list[str] = []
+    parts: list[str] = []
+    has_body = wanted > 0 and rng.random() < BODY_SHARE
+    if has_body:
+        wanted = min(wanted + 2, MAX_OBJECTS)
     slot = 0
     while slot < wanted:
         words = _draw_object(scene, index, slot, rng, grey and rng.random() < 0.9)
+        if has_body and slot == 0:
+            words = _resize_object(scene, index, slot, rng.uniform(0.38, 0.6), words)
+            scene.centre[index, slot] = rng.uniform(0.42, 0.58, 2)
+        elif has_body and rng.random() < 0.8:
+            part, slot = _place_in_body(scene, index, slot, words, rng, keep)
+            place = [_fifth(ROWS, scene.centre[index, slot - 1, 1])]
+            if not part.startswith("pair"):
+                place.append(_fifth(COLUMNS, scene.centre[index, slot - 1, 0]))
+            parts.append(part + _place_phrase(place, rng, 0.6 if is_full else 0.2))
+            continue
         x, y = scene.centre[index, slot]
         kind = rng.random()
-        if kind < 0.22 and slot + 1 < MAX_OBJECTS:  # the same thing twice, mirrored about the vertical midline
+        if has_body and slot == 0:
+            phrase = _phrase(words, rng, keep)
+        elif kind < 0.22 and slot + 1 < MAX_OBJECTS:  # the same thing twice, mirrored about the vertical midline
             x = rng.uniform(0.05, 0.4)
             scene.centre[index, slot, 0] = x
-            _copy_object(scene, index, slot, slot + 1)
-            scene.centre[index, slot + 1, 0] = 1 - x
-            is_crescent = SHAPES[scene.shape[index, slot]] == "crescent"  # symmetric about the other axis
-            scene.angle[index, slot + 1] = (np.pi if is_crescent else 0.0) - scene.angle[index, slot]
-            spread = "outer" if x < 0.22 else "inner"
-            phrase = f"{spread} pair of {_phrase(words, rng, keep)}"
-            if is_full or rng.random() < 0.4:
-                phrase += f" at the {_fifth(ROWS, y)}"
+            _mirror_object(scene, index, slot, 0.5)
+            phrase = f"{'outer' if x < 0.22 else 'inner'} pair of {_phrase(words, rng, keep)}"
+            phrase += _place_phrase([_fifth(ROWS, y)], rng, 1.0 if is_full else 0.4)
             slot += 1
-        elif kind < 0.4 and slot > 0 and max(scene.radii[index, slot - 1]) > 0.12:  # inside the one before
-            scene.centre[index, slot] = scene.centre[index, slot - 1] + rng.uniform(-0.3, 0.3, 2) * min(
-                scene.radii[index, slot - 1]
-            )
-            scene.radii[index, slot] *= min(
-                1.0, 0.55 * min(scene.radii[index, slot - 1]) / max(scene.radii[index, slot])
-            )
+        elif kind < 0.4 and slot > 0 and np.abs(scene.radii[index, slot - 1]).max() > 0.12:  # inside the one before
+            radius = np.abs(scene.radii[index, slot - 1]).min()
+            scene.centre[index, slot] = scene.centre[index, slot - 1] + rng.uniform(-0.3, 0.3, 2) * radius
+            scene.radii[index, slot] *= min(1.0, 0.55 * radius / max(scene.radii[index, slot]))
             phrase = f"{_phrase(words[1:], rng, keep)} inside"
             if phrases:
                 phrases[-1] = f"{phrases[-1]} with {phrase}"
@@ -174,14 +216,16 @@ def _draw_scene(scene: SceneParameters, index: int, rng: np.random.Generator) ->
                 continue
         else:
             phrase = _phrase(words, rng, keep)
-            place = [_fifth(ROWS, y), _fifth(COLUMNS, x)]
-            if not is_full:
-                place = [word for word in place if rng.random() < 0.4]
-            if place:
-                phrase += f" at the {' '.join(place)}"
+            phrase += _place_phrase([_fifth(ROWS, y), _fifth(COLUMNS, x)], rng, 1.0 if is_full else 0.4)
         phrases.append(phrase)
         slot += 1
     scene.count[index] = slot
+    if parts:
+        if rng.random() < (0.05 if is_full else 0.3):
+            parts = parts[: max(1, len(parts) // 2)]
+        while sum(len(part.split()) + 1 for part in parts) > MAX_WORDS // 2 + 8:
+            parts.pop()
+        phrases[0] = " with ".join([phrases[0], *parts])
     order = rng.permutation(len(phrases))
     phrases = [phrases[i] for i in order]
     if rng.random() < (0.05 if is_full else 0.3):  # short captions name only some of what is there

@@ -24,7 +24,7 @@ class SceneParameters:
     shape: np.ndarray  # (N, M) index into SHAPES
     texture: np.ndarray  # (N, M) index into TEXTURES
     centre: np.ndarray  # (N, M, 2) x, y
-    radii: np.ndarray  # (N, M, 2)
+    radii: np.ndarray  # (N, M, 2); a negative first one mirrors the object
     angle: np.ndarray  # (N, M)
     colour: np.ndarray  # (N, M, 3)
     second_colour: np.ndarray  # (N, M, 3)
@@ -156,7 +156,7 @@ def render_scenes(scene: SceneParameters, image_size: int, generator: torch.Gene
             phase = take["phase"][:, :, None, None]
             u = (dx * torch.cos(angle) + dy * torch.sin(angle)) / take["radii"][:, 0, None, None]
             v = (-dx * torch.sin(angle) + dy * torch.cos(angle)) / take["radii"][:, 1, None, None]
-            distance = _distance(shape, u, v, phase) * take["radii"].amin(1)[:, None, None]
+            distance = _distance(shape, u, v, phase) * take["radii"].abs().amin(1)[:, None, None]
             cover = torch.sigmoid(-distance / take["edge"][:, None, None]) * take["opacity"][:, None, None]
             share = torch.zeros_like(cover)
             for texture in range(1, len(TEXTURES)):

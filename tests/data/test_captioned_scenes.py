@@ -61,6 +61,28 @@ def test_a_disc_covers_its_area_at_its_place():
     assert abs(centre.item() - 0.25) < 0.002
 
 
+def test_a_negative_radius_mirrors_an_object():
+    scene = _one_disc((1.0, 1.0, 1.0))
+    scene.shape[0, 0] = SHAPES.index("crescent")
+    scene.centre[0, 0] = (0.5, 0.5)
+    scene.radii[0, 0] = (0.3, 0.2)
+    scene.angle[0, 0] = 0.6
+    image = render_scenes(scene, 64, torch.Generator().manual_seed(0))
+    scene.radii[0, 0, 0] *= -1
+    scene.angle[0, 0] *= -1
+    mirrored = render_scenes(scene, 64, torch.Generator().manual_seed(0))
+    assert torch.equal(mirrored, image.flip(-1))
+    assert not torch.equal(mirrored, image)
+
+
+def test_a_third_of_the_scenes_with_objects_have_parts_in_a_body():
+    captions = draw_captioned_scenes(0, 1000, image_size=8).captions
+    with_parts = sum(
+        "pair of" in caption.partition(" with ")[2] or caption.count(" inside") > 1 for caption in captions
+    )
+    assert 0.2 < with_parts / len(captions) < 0.35
+
+
 def test_every_caption_word_is_one_token_and_other_text_falls_apart_into_bytes():
     captions = draw_captioned_scenes(0, 50, image_size=8).captions
     tokenizer = build_caption_tokenizer(captions)
