@@ -2,15 +2,21 @@
 """What every evaluation by a classifier does: look for images seen twice, and write what it found."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
 
-from medti_components.errors import DataError
+from medti_components.errors import ConfigError, DataError
 from medti_components.files import save_tensors_atomically, write_text_atomically
+from medti_components.metrics.evaluation_part import EvaluatedImages, EvaluationPart
+from medti_components.metrics.interval_estimate import plain_figures
+from medti_components.metrics.report_page import add_sections
+
+logger = logging.getLogger(__name__)
 
 Images = Dataset[dict[str, Any]]
 
@@ -46,9 +52,50 @@ def write_evaluation(output_dir: Path, document: Mapping[str, Any], page: str, n
     Raises:
         OutputError: a file can't be written.
     """
-    write_text_atomically(output_dir / "metrics.json", json.dumps(document, indent=2) + "\n")
     save_tensors_atomically(output_dir / "classifier.safetensors", network.state_dict())
+    write_figures(output_dir, document, page)
+
+
+def write_figures(output_dir: Path, document: Mapping[str, Any], page: str) -> None:
+    """Write ``metrics.json`` and ``report.html``.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    write_text_atomically(output_dir / "metrics.json", json.dumps(document, indent=2) + "\n")
     write_text_atomically(output_dir / "report.html", page)
+
+
+def run_parts(
+    parts: Sequence[EvaluationPart], images: EvaluatedImages | None, document: Mapping[str, Any], page: str
+) -> dict[str, Any]:
+    """Run ``parts`` one after the other; both files are written after each, so that a failing one spoils no other.
+
+    Args:
+        parts: in the order of the report.
+        images: what they look at; None where nothing was generated, then no part runs.
+        document: what ``metrics.json`` holds already.
+        page: what ``report.html`` holds already.
+
+    Returns:
+        ``document`` and the figures of each part under its name.
+
+    Raises:
+        ConfigError: a part has the name of what is there already.
+        MedtiError: a part's own.
+    """
+    document = dict(document)
+    if images is None:
+        return document
+    for part in parts:
+        result = part(images)
+        if result.name in document:
+            raise ConfigError(f"parts must have a name each, got '{result.name}' twice: take one out of parts")
+        document[result.name] = plain_figures(result.figures)
+        page = add_sections(page, result.html)
+        write_figures(images.output_dir, document, page)
+        logger.info("%s: added to %s", result.name, images.output_dir / "metrics.json")
+    return document
 
 
 def _contents(images: Images) -> set[bytes]:

@@ -2,7 +2,7 @@
 """Judge generated, composed, interpolated and inpainted images by a classifier of several findings."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from medti_components.data.generated_images import GeneratedImages
 from medti_components.data.inpainted_images import InpaintedImages
 from medti_components.data.interpolated_images import InterpolatedImages
 from medti_components.data.provenance import software_versions
-from medti_components.engines.evaluation_output import check_classifier_apart, write_evaluation
+from medti_components.engines.evaluation_output import check_classifier_apart, run_parts, write_evaluation
 from medti_components.errors import ConfigError
 from medti_components.metrics.detection_rate import DetectionRate
+from medti_components.metrics.evaluation_part import EvaluatedImages, EvaluationPart
 from medti_components.metrics.finding_figures import detection, nothing_seen, painted, separation, trends
 from medti_components.metrics.finding_report import FindingReport
 from medti_components.metrics.finding_scores import FindingScores, score_findings
@@ -59,6 +60,8 @@ class FindingEvaluation:
         device: where the network runs.
         batch_size: images at once; changes no figure beyond rounding.
         num_pictures: images of each kind in the report.
+        parts: what else is measured on ``generated``, in the order of the report; none runs without it.
+        learned_from: real images that the words were learned from, for the parts, or None.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class FindingEvaluation:
         device: str | torch.device = "cpu",
         batch_size: int = 64,
         num_pictures: int = 8,
+        parts: Sequence[EvaluationPart] = (),
+        learned_from: Images | None = None,
     ) -> None:
         self.network = network
         self.findings = findings
@@ -104,6 +109,10 @@ class FindingEvaluation:
         self.device = device
         self.batch_size = batch_size
         self.num_pictures = num_pictures
+        self.parts = list(parts)
+        self.evaluated = None
+        if generated is not None:
+            self.evaluated = EvaluatedImages(generated, reference, learned_from, findings.tokens, self.output_dir)
 
     def check(self) -> None:
         """Find what would spoil the figures, before anything long begins.
@@ -147,7 +156,7 @@ class FindingEvaluation:
         write_evaluation(self.output_dir, document, page, self.network)
         _log(metrics)
         logger.info("Report: %s", self.output_dir / "report.html")
-        return document
+        return run_parts(self.parts, self.evaluated, document, page)
 
     def _scores(self, images: Any) -> FindingScores:
         return score_findings(self.network, images, self.device, self.batch_size)

@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import Dataset
 
 from medti_components.data.provenance import software_versions
-from medti_components.engines.evaluation_output import check_classifier_apart, num_shared, write_evaluation
+from medti_components.engines.evaluation_output import check_classifier_apart, num_shared, run_parts, write_evaluation
 from medti_components.errors import ConfigError, DataError
 from medti_components.metrics.classified_images import ClassifiedImages, classify_images
+from medti_components.metrics.evaluation_part import EvaluatedImages, EvaluationPart
 from medti_components.metrics.evaluation_report import EvaluationReport
 from medti_components.metrics.feature_scale import FeatureScale
 from medti_components.metrics.interval_estimate import IntervalEstimate, plain_figures
@@ -50,6 +51,8 @@ class GeneratedImageEvaluation:
         device: where the network runs.
         batch_size: images at once; changes no figure beyond rounding.
         num_pictures: images of each kind and concept in the report.
+        parts: what else is measured, in the order of the report.
+        learned_from: real images that the words were learned from, for the parts, or None.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class GeneratedImageEvaluation:
         device: str | torch.device = "cpu",
         batch_size: int = 64,
         num_pictures: int = 8,
+        parts: Sequence[EvaluationPart] = (),
+        learned_from: Images | None = None,
     ) -> None:
         self.network = network
         self.concepts = list(concepts)
@@ -86,6 +91,8 @@ class GeneratedImageEvaluation:
         self.device = device
         self.batch_size = batch_size
         self.num_pictures = num_pictures
+        self.parts = list(parts)
+        self.evaluated = EvaluatedImages(generated, reference, learned_from, self.concepts, self.output_dir)
 
     def check(self) -> None:
         """Find what would spoil the figures, before anything long begins.
@@ -129,7 +136,7 @@ class GeneratedImageEvaluation:
         page = report.render(metrics, seen, self.sets, self.settings)
         write_evaluation(self.output_dir, document, page, self.network)
         self._log(metrics)
-        return document
+        return run_parts(self.parts, self.evaluated, document, page)
 
     def _separation(self, images: ClassifiedImages) -> IntervalEstimate:
         negative, positive = (images.of(concept).log_odds for concept in self.concepts)

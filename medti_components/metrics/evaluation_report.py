@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from medti_components.metrics.classified_images import ClassifiedImages
 from medti_components.metrics.report_page import (
+    FURTHER_SECTIONS,
     figures_table,
     grid_png,
     picture,
@@ -84,7 +85,7 @@ class EvaluationReport:
                 if name != "more real":
                     caption = f"{concept}: {_WORDS[name]}"
                     parts.append(picture(self._pictures_png(images, concept), caption))
-        parts += ["<h2>Settings</h2>", settings_table(settings)]
+        parts += [FURTHER_SECTIONS, "<h2>Settings</h2>", settings_table(settings)]
         return report_page("Generated images beside real ones", parts)
 
     def _pictures_png(self, images: Images, concept: str) -> bytes:

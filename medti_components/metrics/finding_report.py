@@ -16,6 +16,7 @@ from medti_components.data.interpolated_images import InterpolatedImages, Interp
 from medti_components.metrics.finding_scores import FindingScores
 from medti_components.metrics.inpainting_fidelity import InpaintingFidelity
 from medti_components.metrics.report_page import (
+    FURTHER_SECTIONS,
     figures_table,
     grid_png,
     picture,
@@ -79,7 +80,7 @@ class FindingReport:
             parts += self._interpolation(metrics["interpolation"], seen["interpolated"], interpolated)
         if inpainted is not None:
             parts += self._inpainting(metrics["inpainting"], inpainted)
-        parts += ["<h2>Settings</h2>", settings_table(settings)]
+        parts += [FURTHER_SECTIONS, "<h2>Settings</h2>", settings_table(settings)]
         return report_page("Findings in generated images", parts)
 
     def _pictures(self, words: str, images: Any) -> list[str]:

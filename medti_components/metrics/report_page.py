@@ -14,6 +14,9 @@ from torch import Tensor
 
 from medti_components.metrics.interval_estimate import IntervalEstimate
 
+FURTHER_SECTIONS = "<!-- further sections -->"
+"""Stands in a page where :func:`add_sections` puts sections; text of users is escaped and can't hold it."""
+
 _STYLE = """
 body { font: 16px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; } th, td { border-bottom: 1px solid #ccc; padding: .3em .8em; text-align: left; }
@@ -36,6 +39,16 @@ def report_page(
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
     )
+
+
+def add_sections(page: str, parts: Sequence[str]) -> str:
+    """Return a page with further HTML ``parts`` where ``FURTHER_SECTIONS`` stands, after those added before.
+
+    >>> page = report_page("Figures", [FURTHER_SECTIONS])
+    >>> add_sections(add_sections(page, ["<p>1"]), ["<p>2"]).count("<p>1\\n<p>2")
+    1
+    """
+    return page.replace(FURTHER_SECTIONS, "\n".join([*parts, FURTHER_SECTIONS]), 1)
 
 
 def picture(png: bytes, caption: str, alternative: str | None = None) -> str:

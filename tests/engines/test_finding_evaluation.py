@@ -18,6 +18,7 @@ from medti_components.data.inpainted_images import InpaintedImages
 from medti_components.data.interpolated_images import InterpolatedImages
 from medti_components.engines.finding_evaluation import FindingEvaluation
 from medti_components.errors import ConfigError, DataError
+from medti_components.metrics.evaluation_part import PartResult
 
 HEALTHY, HEART, PNEUMONIA = TOKENS = ["<x_no_finding>", "<x_cardiomegaly>", "<x_pneumonia>"]
 FINDINGS = FindingConcepts.of(TOKENS)
@@ -151,3 +152,14 @@ def test_classifier_may_not_have_seen_the_reference(folders):
         DataError, match="^classifier_dataset_dir must hold other studies than dataset_dir, got 8 images"
     ):
         evaluation(folders, "composed", training_images=real()).check()
+
+
+def test_parts_look_at_the_generated_images(folders):
+    def counting(images):
+        return PartResult("count", {"concepts": list(images.concepts), "n": len(images.generated)}, ["<h2>Count</h2>"])
+
+    metrics = evaluation(folders, "generated", "composed", parts=[counting]).run()
+    assert metrics["count"] == {"concepts": TOKENS, "n": 6}
+    assert json.loads((folders / "out" / "metrics.json").read_text()) == metrics
+    assert "<h2>Count</h2>" in (folders / "out" / "report.html").read_text()
+    assert "count" not in evaluation(folders, "composed", parts=[counting]).run()

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 
 from medti_components.engines.generated_image_evaluation import GeneratedImageEvaluation
 from medti_components.errors import ConfigError, DataError
+from medti_components.metrics.evaluation_part import EvaluatedImages, PartResult
 from medti_components.metrics.feature_scale import FeatureScale
+from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance
 from medti_components.networks.finding_classifier import FindingClassifier
 
@@ -131,3 +133,43 @@ def test_report_shows_colours_where_channels_have_no_names(network: FindingClass
         with Image.open(io.BytesIO(base64.b64decode(last))) as picture:
             modes[name] = picture.mode, picture.size
     assert modes == {"colour": ("RGB", (2 * 128, 128)), "grey": ("L", (2 * 128, 3 * 128))}
+
+
+def counting(name: str) -> Any:
+    """A part that counts the images."""
+
+    def part(images: EvaluatedImages) -> PartResult:
+        numbers = [len(each) for each in (images.generated, images.reference, images.training)]  # type: ignore
+        figure = IntervalEstimate(1.0, 0.5, 1.5, {"images": numbers[0]}, "exact")
+        return PartResult(name, {"numbers": numbers, "<ill>": {"share": figure}}, [f"<h2>{name}</h2>"])
+
+    return part
+
+
+def failing(images: EvaluatedImages) -> PartResult:
+    raise DataError("copies need more images")
+
+
+def test_parts_add_their_figures_and_sections(network: FindingClassifier, tmp_path: Path) -> None:
+    parts = [counting("first"), counting("second")]
+    metrics = evaluation(network, tmp_path, parts=parts, learned_from=pictures(4, n=5)).run()
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert metrics["first"]["numbers"] == [16, 16, 10]
+    assert metrics["second"]["<ill>"]["share"]["interval"] == [0.5, 1.5]
+    headings = re.findall("<h2>([^<]*)</h2>", (tmp_path / "report.html").read_text())
+    assert headings[-3:] == ["first", "second", "Settings"]
+
+
+def test_what_was_measured_is_kept_when_a_part_fails(network: FindingClassifier, tmp_path: Path) -> None:
+    parts = [counting("first"), failing, counting("third")]
+    with pytest.raises(DataError, match="^copies need more images$"):
+        evaluation(network, tmp_path, parts=parts, learned_from=pictures(4)).run()
+    kept = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"auc", "kid", "first"} <= set(kept) and "third" not in kept
+    assert "<h2>first</h2>" in (tmp_path / "report.html").read_text()
+
+
+def test_parts_have_names_of_their_own(network: FindingClassifier, tmp_path: Path) -> None:
+    message = "parts must have a name each, got 'kid' twice: take one out of parts"
+    with pytest.raises(ConfigError, match="^" + re.escape(message) + "$"):
+        evaluation(network, tmp_path, parts=[counting("kid")], learned_from=pictures(4)).run()
