@@ -55,7 +55,7 @@ SMALL_VALUES: Mapping[str, Any] = {
     "device": "cpu",
 }
 
-OWN_BASE_MODEL = "$@bundle_root + '/models/"  # as a packaged bundle may have it
+OWN_BASE_MODEL = "$@bundle_root + '/models"  # as a packaged bundle may have it
 TRAINED = {"embeddings": "embeddings", "classifier": "classifier.safetensors"}  # keys that read a training's results
 
 
