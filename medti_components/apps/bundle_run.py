@@ -20,6 +20,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
 from medti_components.apps.config_keys import check_key, check_overlay, nearest
+from medti_components.apps.config_schema import ConfigSchema, kinds
 from medti_components.apps.config_values import fitting_value, typed_values
 from medti_components.apps.error_line import install_error_line
 from medti_components.errors import ConfigError
@@ -51,8 +52,9 @@ def initialize() -> None:
 
     From here on a user's mistake ends in one line on stderr. Every key set on the command line (or as an argument of
     ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs, or
-    of those of the bundles beside it, since they share overlays; values must be of the kind of the config's own.
-    ``--resume true`` is understood, and text is taken as typed.
+    of those of the bundles beside it, since they share overlays; values must be of the kind of the config's own, and
+    within what the bundle's ``docs/keys.schema.json`` allows. ``--resume true`` is understood, and text is taken as
+    typed.
 
     Raises:
         ConfigError: a key, run id or value does not fit.
@@ -74,7 +76,9 @@ def initialize() -> None:
     for file in files[1:]:
         check_overlay(Path(file).name, ConfigParser.load_config_file(file), {**configs, **configs_beside(folder)})
     typed = typed_values(sys.argv[1:]) if _is_command_line() else {}
-    _check_overrides(workflow.parser, _overrides(arguments), base, own, typed)
+    schema = ConfigSchema(folder.resolve().parent)
+    _check_overrides(workflow.parser, _overrides(arguments), base, own, typed, schema.keys(files[0]))
+    schema.check(files[0], workflow.parser.get())
     _check_run_id(workflow)
 
 
@@ -90,12 +94,13 @@ def _check_overrides(
     base: Mapping[str, Any],
     own: Mapping[str, Mapping[str, Any]],
     typed: Mapping[str, str],
+    described: Mapping[str, Mapping[str, Any]],
 ) -> None:
     for key, value in overrides.items():
         check_key(key, base, own)
         if key not in base:
             continue
-        fitting = fitting_value(key, value, base[key], typed.get(key))
+        fitting = fitting_value(key, value, base[key], typed.get(key), kinds(described.get(key, {})))
         if type(fitting) is not type(value) or fitting != value:
             parser[key] = fitting
     for key, text in typed.items():  # MONAI drops an argument that is None

@@ -8,14 +8,13 @@ tuple, ``grade #2`` cut after "grade". Text is therefore taken from the command 
 import ast
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from medti_components.errors import ConfigError
 
-TEXT_SUFFIXES = ("_dir", "_file", "_model", "_revision", "prompt", "scheduler", "device")
 SYNTAX = ("$", "@", "%")
 
 
@@ -42,7 +41,7 @@ def is_expression(value: Any) -> bool:
     return (isinstance(value, str) and value.startswith(SYNTAX)) or (isinstance(value, Mapping) and "_target_" in value)
 
 
-def fitting_value(key: str, value: Any, default: Any, typed: str | None = None) -> Any:
+def fitting_value(key: str, value: Any, default: Any, typed: str | None = None, kinds: Collection[str] = ()) -> Any:
     """Return ``value`` in the kind of the config's own value.
 
     Args:
@@ -50,6 +49,7 @@ def fitting_value(key: str, value: Any, default: Any, typed: str | None = None) 
         value: what MONAI was given for it.
         default: the value in the config file; None or an expression leave the kind open.
         typed: the text on the command line, where the value came from there.
+        kinds: what a schema allows, as JSON's types; needed where the config's own value leaves it open.
 
     Raises:
         ConfigError: the value is of another kind.
@@ -76,12 +76,14 @@ def fitting_value(key: str, value: Any, default: Any, typed: str | None = None) 
             example = "\"['first', 'second']\""
             raise ConfigError(f"{key} must be a list, got {value!r}: write --{key} {example}")
         return list(value)
-    if key == "prompt" and isinstance(value, list | Mapping):
+    if "array" in kinds and "string" not in kinds:
+        return list(value) if isinstance(value, tuple) else value
+    if (isinstance(value, list) and "array" in kinds) or (isinstance(value, Mapping) and "object" in kinds):
         for text in _texts(value):
             _as_text(key, text, None)
         return value
     is_text = isinstance(default, str) and not is_expression(default)
-    if is_text or (key.endswith(TEXT_SUFFIXES) and not isinstance(value, torch.device)):
+    if is_text or ("string" in kinds and not isinstance(value, torch.device)):
         value = _as_text(key, value, typed)
         return _as_device(key, value) if key == "device" else value
     return value
@@ -98,8 +100,6 @@ def _as_bool(key: str, value: Any) -> bool:
 def _as_float(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{key} must be a number, got {value!r}")
-    if key.endswith("_rate") and value < 0:
-        raise ConfigError(f"{key} must not be negative, got {value!r}")
     return float(value)
 
 
