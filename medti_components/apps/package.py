@@ -134,7 +134,7 @@ def _fill(
     weights = pack_weights(given, folder / "models", configs, base)
     base_model = f"`{configs[INFERENCE].get('base_model', '')}`, from the Hugging Face hub"
     if base is not None:
-        base_model = f"`{short_name(str(base))}`, in `{pack_base_model(base, folder, configs)}`"
+        base_model = f"`{short_name(str(base))}`, in `{pack_base_model(base, origin.folder, folder, configs)}`"
     page = folder / "docs" / "README.md"
     card = ModelCard(
         page=page.read_text(encoding="utf-8") if page.is_file() else f"# {metadata.get('name', origin.name)}\n",

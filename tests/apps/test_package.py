@@ -26,6 +26,7 @@ from medti_components.apps.validate import EXECUTING, READING, checked
 from medti_components.networks.base_model_folder import checkpoint_fingerprint
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
 from medti_components.networks.embedding_file import load_embedding, save_embedding
+from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 from medti_components.networks.image_classifier import new_classifier, save_classifier
 
 NAME = PROSTATE.parent.name
@@ -496,6 +497,26 @@ def test_classifier_is_packed_with_its_settings(package, tmp_path):
     assert "| classifier_image_size | 32 |" in (folder / "docs" / "README.md").read_text()
 
 
+def test_bundle_of_a_base_model_is_packed_with_its_own_weights(package):
+    folder, said = package(bundle=EMBEDDED.parent, embeddings="", overlays=REPOSITORY / "configs" / "embedded.json")
+    assert load(folder / "configs" / "inference.json")["base_model"] == "$@bundle_root + '/models'"
+    assert not (folder / "models" / "tiny_latent_diffusion").exists()
+    assert checkpoint_fingerprint(folder / "models") == checkpoint_fingerprint(EMBEDDED)
+    state = torch.load(folder / "models" / "model.pt", weights_only=True)
+    network = FrozenLatentDiffusion.from_pretrained(str(folder / "models"))
+    network.load_state_dict(state)  # all names, none else
+    card = (folder / "docs" / "README.md").read_text()
+    assert f"`{checkpoint_fingerprint(EMBEDDED)}`" in card
+    assert "run training --config_file configs/train.json --output_dir T" in card
+    assert "not evaluated" not in card and (folder / "docs" / "samples.png").is_file()
+
+
+def test_words_do_not_fit_a_bundle_of_a_base_model(line_of, words):
+    assert line_of(bundle=EMBEDDED.parent, overlays="") == (
+        "--embeddings does not fit a bundle of a base model, which lies in its models/: leave it out"
+    )
+
+
 def test_monai_s_own_tools_take_the_archive(package, words, tmp_path):
     folder, _ = package()
     schema = tmp_path / "schema.json"
@@ -562,7 +583,7 @@ def test_unpacked_bundle_generates_where_the_package_is_not_installed(package, r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bundle", [folder for folder in BUNDLES if (folder / "configs" / "inference.json").is_file()])
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda folder: folder.name)
 def test_each_bundle_runs_from_its_archive_in_a_fresh_environment(bundle, package, run_elsewhere, tmp_path):
     overlay = REPOSITORY / "configs" / "embedded.json"
     config = load(bundle / "configs" / "inference.json")
@@ -570,6 +591,9 @@ def test_each_bundle_runs_from_its_archive_in_a_fresh_environment(bundle, packag
         width = load(EMBEDDED / "text_encoder" / "config.json")["hidden_size"]
         folder = save_words(tmp_path / "words", config["concepts"], EMBEDDED, "tiny_latent_diffusion", width)
         weights = {"embeddings": folder}
+        run_id, options = "generating", ["--num_images", 1, "--num_inference_steps", 2]
+    elif "base_model" in config:
+        weights = {"embeddings": ""}
         run_id, options = "generating", ["--num_images", 1, "--num_inference_steps", 2]
     else:
         weights = {"embeddings": "", "classifier": write_classifier(tmp_path / "classifier.safetensors")}
@@ -585,4 +609,4 @@ def test_each_bundle_runs_from_its_archive_in_a_fresh_environment(bundle, packag
         "print(type(load(sys.argv[2], bundle_dir=sys.argv[3], **options)).__name__)"
     )
     said = run_elsewhere(tmp_path, "-c", code, folder, folder.name, folder.parent)
-    assert said.splitlines()[-1] == ("FrozenLatentDiffusion" if "embeddings" in config else "FindingClassifier")
+    assert said.splitlines()[-1] == ("FrozenLatentDiffusion" if "base_model" in config else "FindingClassifier")

@@ -14,7 +14,7 @@ from medti_components.networks.embedding_file import EmbeddingFile, printable
 
 UNKNOWN = "unknown"
 KEPT = ("Data", "Limits", "Intended use and limits", "References", "License")
-OPTIONS = {"train.json": " --dataset_dir D --output_dir T", "evaluate.json": " --dataset_dir D --output_dir E"}
+RESULTS = {"train.json": "T", "inference.json": "O", "evaluate.json": "E"}
 NOT_CHECKED = "Not checked for copies: whether generated images repeat training images is not known."
 
 
@@ -23,12 +23,13 @@ class ModelCard:
     """What the page is made from.
 
     Args:
-        page: the source bundle's page; its introduction, overview, data, limits, references and licence are kept.
+        page: the source bundle's page; its introduction, overview, data, limits, references and licence are kept; where
+            its weights are those of the source, also what it says of their performance.
         name: the bundle's name.
         metadata: content of metadata.json.
         configs: the configs by file name, as packed.
         base_model: name of the base model and where it is, or "" where there is none.
-        weights: the learned words, or the classifier's settings.
+        weights: the learned words, the classifier's settings, or the base model's hash.
         overlays: names of the overlays merged into the configs.
         evaluation: what is known of the weights; None where they were not evaluated.
     """
@@ -46,13 +47,14 @@ class ModelCard:
         """Return the page as Markdown."""
         introduction, sections = _sections(self._cleaned(self.page))
         version = self.metadata["version"]
+        known = sections.get("Performance", "") if self.weights.base_model_sha256 else ""
         parts = [
             introduction,
             f"Version {version}: {self.metadata['changelog'][version]}.",
             f"## Model overview\n\n{self._contents()}\n\n{sections.get('Model overview', '')}",
             self._section("Data", sections),
             f"## Use\n\n{self._commands()}",
-            f"## Performance\n\n{self._figures()}\n\n### Copies of training images\n\n{self._copies()}",
+            f"## Performance\n\n{known or self._figures()}\n\n### Copies of training images\n\n{self._copies()}",
             *(self._section(title, sections) for title in KEPT[1:]),
         ]
         return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -71,11 +73,13 @@ class ModelCard:
             facts = [_facts(word) for word in self.weights.words]
             rows = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
             lines += ["", _table(["", *(f"`{word.token}`" for word in self.weights.words)], rows)]
-        else:
+        elif self.weights.settings:
             rows = [[key, json.dumps(value)] for key, value in self.weights.settings.items()]
             lines += ["", _table(["the classifier was trained with", ""], rows)]
         if self.base_model:
             lines += ["", f"Base model: {self.base_model}."]
+        if self.weights.base_model_sha256:
+            lines += ["", f"sha256 of its text encoder and denoiser: `{self.weights.base_model_sha256}`."]
         if self.overlays:
             lines += ["", f"Merged into the configs: {', '.join(f'`{name}`' for name in self.overlays)}."]
         lines += [
@@ -95,7 +99,8 @@ class ModelCard:
         lines += [f"pip install {' '.join(f'{name}=={number}' for name, number in pins.items())}"]
         for name in sorted(self.configs, key=list(RUN_IDS).index):
             run_id = next((run_id for run_id in RUN_IDS[name] if run_id in self.configs[name]), "run")
-            options = OPTIONS.get(name, " --output_dir O")
+            reads_data = name != "inference.json" and "dataset_dir" in self.configs[name]
+            options = f"{' --dataset_dir D' if reads_data else ''} --output_dir {RESULTS[name]}"
             lines += [f"python -m monai.bundle run {run_id} --config_file configs/{name}{options}"]
         return "\n".join([*lines, "```"])
 

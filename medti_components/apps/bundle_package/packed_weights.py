@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was trained, in a bundle's folder ``models``: learned words or a classifier, and ``model.pt`` for the zoo."""
+"""What was trained, in a bundle's folder ``models``: words, a classifier or a base model; ``model.pt`` for the zoo."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from medti_components.errors import BundleError, EmbeddingError
 from medti_components.files import write_atomically
-from medti_components.networks.base_model_folder import checkpoint_fingerprint, short_name
+from medti_components.networks.base_model_folder import WEIGHT_FILES, checkpoint_fingerprint, short_name, weight_files
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings, concept_name
 from medti_components.networks.embedding_file import (
     EmbeddingFile,
@@ -27,14 +27,17 @@ from medti_components.networks.image_classifier import classifier_facts
 KINDS = ("embeddings", "classifier")  # keys of inference.json that name what was trained
 MODELS = "$@bundle_root + '/models{}'"
 CLASSIFIER = "/classifier.safetensors"
+STATE_DICT = "model.pt"
+BASE_MODEL_INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)
 class PackedWeights:
-    """What was packed: learned words, or a classifier by what it was trained with."""
+    """What was packed: learned words, a classifier by what it was trained with, or a base model by its hash."""
 
     words: list[EmbeddingFile] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    base_model_sha256: str = ""
 
 
 def pack_weights(
@@ -43,7 +46,8 @@ def pack_weights(
     """Copy what was trained into a bundle, let its configs load it from there, and write ``models/model.pt``.
 
     Args:
-        given: paths by the keys of ``KINDS``; that which inference.json has must not be empty, the other must be.
+        given: paths by the keys of ``KINDS``; that which inference.json has must not be empty, the others must be.
+            Where it has none, the bundle is one of a base model, which lies in ``models``.
         models: the bundle's folder for weights.
         configs: its configs by file name, which are changed.
         base: folder of its base model; None for one of the hub.
@@ -55,11 +59,16 @@ def pack_weights(
     """
     inference = configs["inference.json"]
     kind = next((key for key in KINDS if key in inference), None)
-    if kind is None:
+    if kind is None and not (models / BASE_MODEL_INDEX).is_file():
         raise BundleError(f"configs/inference.json must have one of the keys {', '.join(KINDS)}: say what it loads")
     for key, value in given.items():
+        if value and kind is None:
+            raise BundleError(f"--{key} does not fit a bundle of a base model, which lies in its models/: leave it out")
         if value and key != kind:
             raise BundleError(f"--{key} does not fit a bundle whose inference.json has '{kind}': give --{kind}")
+    if kind is None:
+        save_state_dict(models / STATE_DICT, _base_model_tensors(models))
+        return PackedWeights(base_model_sha256=checkpoint_fingerprint(models))
     if not given[kind]:
         raise BundleError(f"--{kind} must be given: what a training run of the bundle has left in its output_dir")
     models.mkdir(parents=True, exist_ok=True)
@@ -85,7 +94,7 @@ def _pack_words(
         shutil.copyfile(word.path, models / f"{concept_name(word.token)}.safetensors")
     for config in users:
         config["embeddings"] = MODELS.format("")
-    save_state_dict(models / "model.pt", network.state_dict())
+    save_state_dict(models / STATE_DICT, network.state_dict())
     return words
 
 
@@ -97,8 +106,18 @@ def _pack_classifier(classifier: str, models: Path, users: Sequence[dict[str, An
     for config in users:
         config.update({key: value for key, value in settings.items() if key in config})
         config["classifier"] = MODELS.format(CLASSIFIER)
-    save_state_dict(models / "model.pt", tensors)
+    save_state_dict(models / STATE_DICT, tensors)
     return settings
+
+
+def _base_model_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a base model by the names that ``FrozenLatentDiffusion`` gives them, as they are stored."""
+    return {
+        f"{part}.{name}": tensor
+        for part in WEIGHT_FILES
+        for path in weight_files(folder, part)
+        for name, tensor in read_safetensors(path)[0].items()
+    }
 
 
 def save_state_dict(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

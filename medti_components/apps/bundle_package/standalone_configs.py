@@ -65,11 +65,15 @@ def base_model_folder(bundle: Bundle, config: Mapping[str, Any]) -> Path | None:
     return folder
 
 
-def pack_base_model(source: Path, bundle_folder: Path, configs: Configs) -> str:
-    """Copy a base model into the bundle, let all configs load it from there, and return where: ``models/<name>``."""
-    place = f"models/{short_name(str(source)).replace(' ', '_')}"
+def pack_base_model(source: Path, origin: Path, bundle_folder: Path, configs: Configs) -> str:
+    """Copy a base model into the bundle, let all configs load it from there, and return where: ``models/<name>``.
+
+    One that lies in ``models`` of the bundle's ``origin`` is there already.
+    """
+    is_own = source.resolve() == (origin / "models").resolve()
+    place = "models" if is_own else f"models/{short_name(str(source)).replace(' ', '_')}"
     target = bundle_folder / place
-    for part in BASE_MODEL_PARTS:
+    for part in BASE_MODEL_PARTS if not is_own else ():
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part, dirs_exist_ok=True)
         elif (source / part).is_file():
