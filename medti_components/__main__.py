@@ -18,6 +18,7 @@ from medti_components.apps.embedding import Embedding
 from medti_components.apps.error_line import error_line
 from medti_components.apps.package import package
 from medti_components.apps.phantoms import Phantoms
+from medti_components.apps.reader_study import reader_study
 from medti_components.apps.reproduce import Reproduce
 from medti_components.apps.validate import validate
 from medti_components.errors import ConfigError
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "validate": validate,
     "reproduce": Reproduce,
     "package": package,
+    "reader_study": reader_study,
 }
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 
