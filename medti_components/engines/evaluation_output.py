@@ -92,7 +92,7 @@ def run_parts(
         if result.name in document:
             raise ConfigError(f"parts must have a name each, got '{result.name}' twice: take one out of parts")
         document[result.name] = plain_figures(result.figures)
-        page = add_sections(page, result.html)
+        page = add_sections(page, result.html, result.summary)
         write_figures(images.output_dir, document, page)
         logger.info("%s: added to %s", result.name, images.output_dir / "metrics.json")
     return document

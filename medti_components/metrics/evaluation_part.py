@@ -38,11 +38,13 @@ class PartResult:
         name: its key in ``metrics.json``, e.g. "quality".
         figures: ``IntervalEstimate`` and plain values in mappings of any depth.
         html: its section of the report, made with :mod:`medti_components.metrics.report_page`.
+        summary: a plain sentence of text for the head of the report, or nothing.
     """
 
     name: str
     figures: Mapping[str, Any]
     html: Sequence[str] = field(default_factory=tuple)
+    summary: str = ""
 
 
 class EvaluationPart(Protocol):
