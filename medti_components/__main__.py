@@ -16,6 +16,7 @@ from medti_components.apps.config_keys import nearest
 from medti_components.apps.config_values import fitting_value, typed_values
 from medti_components.apps.embedding import Embedding
 from medti_components.apps.error_line import error_line
+from medti_components.apps.key_tables import key_tables
 from medti_components.apps.package import package
 from medti_components.apps.phantoms import Phantoms
 from medti_components.apps.reader_study import reader_study
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "phantoms": Phantoms,
     "embedding": Embedding,
     "validate": validate,
+    "key_tables": key_tables,
     "reproduce": Reproduce,
     "package": package,
     "reader_study": reader_study,

@@ -92,6 +92,29 @@ def _path(walked: list[str], near: str) -> str:
     return f"did you mean '{'::'.join([*walked, near])}'?"
 
 
+def setting_keys(config: Config) -> list[str]:
+    """Return the top-level keys that a user sets: plain values, and expressions of nothing but such.
+
+    Components, sections, run ids, and what is made from components belong to the config itself.
+
+    >>> setting_keys({"seed": 0, "twice": "$2 * @seed", "run": ["$@engine.run()"], "engine": {}, "net": "@engine"})
+    ['seed', 'twice']
+    """
+    return [key for key in config if not key.startswith("_") and key != "imports" and _is_setting(config, key, ())]
+
+
+def _is_setting(config: Config, key: str, seen: tuple[str, ...]) -> bool:
+    value = config.get(key, {})
+    if isinstance(value, list):
+        return not any(isinstance(part, Mapping) or str(part).startswith(("$", "@", "%")) for part in value)
+    if not isinstance(value, str) or not value.startswith(("$", "@", "%")):
+        return not isinstance(value, Mapping)
+    names = ReferenceResolver.match_refs_pattern(value)
+    if value.startswith("%") or key in seen:
+        return False
+    return all(name == "bundle_root" or _is_setting(config, name, (*seen, key)) for name in names)
+
+
 @cache
 def _monai_components() -> ComponentLocator:
     return ComponentLocator()

@@ -21,6 +21,7 @@ from medti_components.apps.bundle_package.packed_weights import pack_weights
 from medti_components.apps.bundle_package.patient_data import patient_data
 from medti_components.apps.bundle_package.standalone_configs import base_model_folder, merged_configs, pack_base_model
 from medti_components.apps.config_schema import SCHEMA, ConfigSchema
+from medti_components.apps.key_tables import with_key_tables
 from medti_components.apps.validate import READING, checked
 from medti_components.errors import BundleError
 from medti_components.files import ensure_writable_directory, write_text_atomically
@@ -146,11 +147,11 @@ def _fill(
         overlays=overlays,
         evaluation=summary,
     )
-    write_text_atomically(page, card.text())
     if (folder / SCHEMA).is_file():  # with what it has in common with other bundles
         write_text_atomically(folder / SCHEMA, json.dumps(ConfigSchema(folder).document, indent=4) + "\n")
     for name, content in {**configs, METADATA: metadata}.items():
         write_text_atomically(folder / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
+    write_text_atomically(page, with_key_tables(card.text(), folder))
 
 
 def _ensure_no_patient_data(bundle: Bundle, components: str | None, known: KnownPatients | None) -> None:

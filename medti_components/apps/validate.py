@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from medti_components.apps.bundle_checks import components, documents, execution, metadata, stored_files, structure
+from medti_components.apps.bundle_checks import (
+    components,
+    documents,
+    execution,
+    keys,
+    metadata,
+    stored_files,
+    structure,
+)
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_checks.check_result import CheckResult, CheckSkipped, run_check
 from medti_components.apps.bundle_checks.junit_report import junit_xml as as_junit_xml
@@ -32,6 +40,7 @@ READING: Mapping[str, Callable[[Bundle], Iterable[str]]] = {
     "references": components.references,
     "expressions": components.expressions,
     "overlays": components.overlays,
+    "keys": keys.keys,
 }
 EXECUTING: Mapping[str, Callable[[TrialRun], Iterable[str]]] = {
     "properties": execution.properties,

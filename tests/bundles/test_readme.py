@@ -7,26 +7,6 @@ import pytest
 from configs_of_bundles import PROSTATE, REPOSITORY, load
 
 README = (REPOSITORY / "README.md").read_text()
-TABLES = {"training": "train.json", "generating": "inference.json"}
-
-
-def rows(heading):
-    table = README.partition(f"| {heading} | default | meaning |")[2].partition("\n\n")[0]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "`" in line]
-    return [(re.findall(r"`(\w+)`", keys), default) for keys, default, _ in cells]
-
-
-@pytest.mark.parametrize("heading", TABLES)
-def test_keys_of_the_tables_exist_with_the_defaults_given(heading):
-    config = load(PROSTATE / TABLES[heading])
-    assert len(rows(heading)) > 5
-    for keys, default in rows(heading):
-        assert config.keys() >= set(keys)
-        values = [value.strip().strip("`") for value in default.split(",")]
-        if len(values) == len(keys):
-            for key, value in zip(keys, values, strict=True):
-                if re.fullmatch(r"[\d.]+", value):
-                    assert config[key] == float(value), key
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from medti_components.apps.bundle_package.packed_weights import PackedWeights
 from medti_components.networks.embedding_file import EmbeddingFile, printable
 
 UNKNOWN = "unknown"
-KEPT = ("Data", "Limits", "Intended use and limits", "References", "License")
+KEPT = ("Data", "Keys", "Limits", "Intended use and limits", "References", "License")
 RESULTS = {"train.json": "T", "inference.json": "O", "evaluate.json": "E"}
 NOT_CHECKED = "Not checked for copies: whether generated images repeat training images is not known."
 
@@ -23,8 +23,8 @@ class ModelCard:
     """What the page is made from.
 
     Args:
-        page: the source bundle's page; its introduction, overview, data, limits, references and licence are kept; where
-            its weights are those of the source, also what it says of their performance.
+        page: the source bundle's page; its introduction, overview, data, keys, limits, references and licence are kept;
+            where its weights are those of the source, also what it says of their performance.
         name: the bundle's name.
         metadata: content of metadata.json.
         configs: the configs by file name, as packed.

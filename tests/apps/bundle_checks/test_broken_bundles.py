@@ -117,6 +117,31 @@ BROKEN = {
         both(*(removed(f"configs/{name}") for name in (TRAIN, INFER, EVALUATE))),
         "configs/ has none of train.json, inference.json, evaluate.json: write what the bundle can run",
     ),
+    "keys not described": (
+        "keys",
+        removed("docs/keys.schema.json"),
+        "docs/keys.schema.json is missing: describe the configs' top-level keys in it",
+    ),
+    "a key not described": (
+        "keys",
+        edited(TRAIN, "extra", value=1),
+        "configs/train.json: 'extra' is not described: add it to docs/keys.schema.json",
+    ),
+    "value not allowed": (
+        "keys",
+        edited(TRAIN, "batch_size", value=-1),
+        "configs/train.json: batch_size must be at least 1, got -1: correct --batch_size",
+    ),
+    "table of keys left out": (
+        "keys",
+        replaced("docs/README.md", "<!-- keys of configs/train.json -->", ""),
+        "docs/README.md has no table of the keys of configs/train.json: add the lines",
+    ),
+    "table of keys of before": (
+        "keys",
+        edited(TRAIN, "max_steps", value=7),
+        "docs/README.md has tables of keys that are not up to date: run python -m medti_components key_tables",
+    ),
     "task missing": ("metadata", edited(META, "task"), "'task' is a required property: add it"),
     "authors as a list": (
         "metadata",
