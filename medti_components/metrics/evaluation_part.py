@@ -3,10 +3,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch.utils.data import Dataset
+
+from medti_components.metrics.sharing_verdict import SharingCheck
 
 Images = Dataset[dict[str, Any]]
 
@@ -39,12 +42,14 @@ class PartResult:
         figures: ``IntervalEstimate`` and plain values in mappings of any depth.
         html: its section of the report, made with :mod:`medti_components.metrics.report_page`.
         summary: a plain sentence of text for the head of the report, or nothing.
+        checks: what it says of whether the images and words may be shared.
     """
 
     name: str
     figures: Mapping[str, Any]
     html: Sequence[str] = field(default_factory=tuple)
     summary: str = ""
+    checks: Sequence[SharingCheck] = ()
 
 
 class EvaluationPart(Protocol):
@@ -57,3 +62,14 @@ class EvaluationPart(Protocol):
             MedtiError: the images don't fit; what was computed before is kept.
         """
         ...
+
+
+def undetermined(name: str, heading: str, reason: str) -> PartResult:
+    """Return the result of a part that could not measure, for a ``reason`` in plain text that is no fault.
+
+    >>> undetermined("modality", "Left and right", "num_cases is 0").figures
+    {'undetermined': 'num_cases is 0'}
+    """
+    return PartResult(
+        name, {"undetermined": reason}, [f"<h2>{heading}</h2>", f"<p>Undetermined: {escape(reason)}.</p>"]
+    )
