@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
@@ -22,6 +22,7 @@ from monai.utils import ensure_tuple
 from medti_components.apps.config_keys import check_key, check_overlay, nearest
 from medti_components.apps.config_schema import ConfigSchema, kinds
 from medti_components.apps.config_values import fitting_value, typed_values
+from medti_components.apps.dry_run.report import dry_run_report
 from medti_components.apps.error_line import install_error_line
 from medti_components.errors import ConfigError
 
@@ -54,7 +55,7 @@ def initialize() -> None:
     ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs, or
     of those of the bundles beside it, since they share overlays; values must be of the kind of the config's own, and
     within what the bundle's ``docs/keys.schema.json`` allows. ``--resume true`` is understood, and text is taken as
-    typed.
+    typed. With ``--dry_run true`` it tells what the run would do, and ends it.
 
     Raises:
         ConfigError: a key, run id or value does not fit.
@@ -80,6 +81,15 @@ def initialize() -> None:
     _check_overrides(workflow.parser, _overrides(arguments), base, own, typed, schema.keys(files[0]))
     schema.check(files[0], workflow.parser.get())
     _check_run_id(workflow)
+    if workflow.parser.get().get("dry_run") is True:
+        _end_with_report(workflow, base)
+
+
+def _end_with_report(workflow: ConfigWorkflow, base: Mapping[str, Any]) -> NoReturn:
+    """Tell what the run would do, and end the process with status 0 before anything else of the config happens."""
+    config = {**workflow.parser.get(), "bundle_root": workflow.parser.get_parsed_content("bundle_root")}
+    print(dry_run_report(config, workflow.run_id, base), flush=True)
+    raise SystemExit(0)
 
 
 def configs_beside(folder: Path) -> dict[str, Mapping[str, Any]]:
