@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
     """Return a time in the unit that fits.
 
     >>> [duration(seconds) for seconds in (0.0123, 4.56, 65, 7260, 200_000)]
-    ['12 ms', '4.6 s', '1 min 5 s', '2 h 1 min', '2 d 8 h']
+    ['12 ms', '4.6 s', '1 min 5 s', '2 h 1 min', '2 d 7 h']
     """
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
