@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where to paint: a mask from a picture, or an ellipse or a box in pixels or millimetres."""
+"""Where to paint: a mask from a picture, or an ellipse or a box in pixels, millimetres or per cent."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from medti_components.errors import ConfigError, DataError
 
 FORMS = {"ellipse": "ellipse(cx,cy,rx,ry)", "box": "box(x0,y0,x1,y1)"}
 _SHAPE = re.compile(r"\s*(ellipse|box)\b\s*(.*)", re.IGNORECASE | re.DOTALL)
-_ARGUMENTS = re.compile(r"\(([^()]*)\)\s*(mm|px)?\s*", re.IGNORECASE)
+_ARGUMENTS = re.compile(r"\(([^()]*)\)\s*(mm|px|%)?\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -35,6 +35,15 @@ def is_in_mm(mask: str) -> bool:
     return is_shape(mask) and mask.rstrip().lower().endswith("mm")
 
 
+def is_in_percent(mask: str) -> bool:
+    """Tell whether a shape is given in per cent of the image's width and height.
+
+    >>> is_in_percent("ellipse(50,50,10,10) %"), is_in_percent("box(0,0,4,4)")
+    (True, False)
+    """
+    return is_shape(mask) and mask.rstrip().endswith("%")
+
+
 def shape_mask(mask: str, size: tuple[int, int], spacing_mm: tuple[float, float] | None = None) -> Tensor:
     """Draw a shape: the pixels whose centres lie in it.
 
@@ -42,7 +51,8 @@ def shape_mask(mask: str, size: tuple[int, int], spacing_mm: tuple[float, float]
     (0.5, 0.5) pixels, so that ``box(0,0,2,1)`` holds two pixels. What reaches beyond the image is cut off.
 
     Args:
-        mask: ``ellipse(cx,cy,rx,ry)`` or ``box(x0,y0,x1,y1)`` in pixels, or followed by ``mm``.
+        mask: ``ellipse(cx,cy,rx,ry)`` or ``box(x0,y0,x1,y1)`` in pixels, or followed by ``mm``, or by ``%`` of the
+            image's width (x) and height (y).
         size: of the image, (rows, columns).
         spacing_mm: (y, x) of its pixels, None where it is unknown.
 
@@ -54,12 +64,16 @@ def shape_mask(mask: str, size: tuple[int, int], spacing_mm: tuple[float, float]
 
     >>> shape_mask("box(0,0,2,1)", (3, 3)).int().tolist()
     [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    >>> shape_mask("box(0,0,100,40) %", (3, 3)).int().tolist()
+    [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
     >>> int(shape_mask("ellipse(4,4,4,4) mm", (16, 16), (0.5, 0.5)).sum())  # about pi * 8**2
     208
     """
     shape, numbers = _parsed(mask)
     step_y, step_x = (1.0, 1.0)
-    if is_in_mm(mask):
+    if is_in_percent(mask):
+        step_y, step_x = (100 / edge for edge in size)
+    elif is_in_mm(mask):
         if spacing_mm is None:
             raise ConfigError(f"mask '{mask}' must be in pixels, as the image has no known spacing: leave out 'mm'")
         step_y, step_x = spacing_mm
@@ -72,7 +86,8 @@ def shape_mask(mask: str, size: tuple[int, int], spacing_mm: tuple[float, float]
         x0, y0, x1, y1 = numbers
         drawn = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
     if not bool(drawn.any()):
-        reach = f"{size[1] * step_x:g} x {size[0] * step_y:g} {'mm' if is_in_mm(mask) else 'pixels'}"
+        unit = "mm" if is_in_mm(mask) else "%" if is_in_percent(mask) else "pixels"
+        reach = f"{size[1] * step_x:g} x {size[0] * step_y:g} {unit}"
         raise ConfigError(
             f"mask '{mask}' must hold a pixel of the image of {reach} (x, y), got none: move or enlarge it"
         )
@@ -87,7 +102,9 @@ def _parsed(mask: str) -> tuple[str, list[float]]:
     arguments = _ARGUMENTS.fullmatch(named[2])
     numbers = [] if arguments is None else [number.strip() for number in arguments[1].split(",")]
     if len(numbers) != 4 or not all(_NUMBER.fullmatch(number) for number in numbers):
-        raise ConfigError(f"mask must be {FORMS[shape]} with four numbers, and 'mm' behind it or not, got '{mask}'")
+        raise ConfigError(
+            f"mask must be {FORMS[shape]} with four numbers, and 'mm' or '%' behind it or neither, got '{mask}'"
+        )
     values = [float(number) for number in numbers]
     if shape == "ellipse" and min(values[2:]) <= 0:
         raise ConfigError(f"mask '{mask}' must have radii above 0: it is {FORMS[shape]}")

@@ -33,6 +33,13 @@ def test_millimetres_are_pixels_times_the_spacing():
     assert int(stretched.sum()) == 10 * 5
 
 
+def test_per_cent_are_of_width_and_height():
+    assert torch.equal(shape_mask("ellipse(25,50,25,40) %", (10, 20)), shape_mask("ellipse(5,5,5,4)", (10, 20)))
+    assert torch.equal(shape_mask("box(0,0,50,100)%", (512, 512)), shape_mask("box(0,0,256,512)", (512, 512)))
+    with pytest.raises(ConfigError, match=re.escape("of 100 x 100 % (x, y), got none: move or enlarge it")):
+        shape_mask("box(110,0,120,50) %", (10, 20))
+
+
 def test_what_reaches_beyond_the_image_is_cut_off():
     assert int(shape_mask("box(-5,-5,2,2)", (10, 10)).sum()) == 4
 
@@ -61,11 +68,14 @@ def test_transparent_pixels_are_not_painted(tmp_path):
     [
         (
             "ellipse(1,2,3)",
-            "mask must be ellipse(cx,cy,rx,ry) with four numbers, and 'mm' behind it or not, got 'ellip",
+            "mask must be ellipse(cx,cy,rx,ry) with four numbers, and 'mm' or '%' behind it or neither, got 'ellip",
         ),
         ("ellipse(1,2,3,four)", "mask must be ellipse(cx,cy,rx,ry) with four numbers"),
         ("ellipse(1,2,3,nan)", "mask must be ellipse(cx,cy,rx,ry) with four numbers"),
-        ("box(1,2,3,4) cm", "mask must be box(x0,y0,x1,y1) with four numbers, and 'mm' behind it or not, got 'box(1,2"),
+        (
+            "box(1,2,3,4) cm",
+            "mask must be box(x0,y0,x1,y1) with four numbers, and 'mm' or '%' behind it or neither, got 'box(1,2",
+        ),
         ("box(1,2,3,4", "mask must be box(x0,y0,x1,y1) with four numbers"),
         ("circle(1,2,3)", "mask must be a file, ellipse(cx,cy,rx,ry) or box(x0,y0,x1,y1), got 'circle(1,2,3)'"),
         ("ellipse(5,5,0,3)", "mask 'ellipse(5,5,0,3)' must have radii above 0: it is ellipse(cx,cy,rx,ry)"),
