@@ -1,25 +1,124 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``reproduce``: tables of the paper by the bundles' own commands, gone on with where they stopped."""
+"""The command ``reproduce``: the paper's tables and figures by the bundles' own commands, gone on with after breaks."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from medti_components.apps.reproduction.auc_table import AucTable
-from medti_components.apps.reproduction.classifier_bundle import KEYS, ClassifierBundle
-from medti_components.apps.reproduction.stage_chain import StageChain, gpus, num_cores
+from medti_components.apps.reproduction.bundle_configs import BundleConfigs
+from medti_components.apps.reproduction.classifier_bundle import ClassifierBundle
+from medti_components.apps.reproduction.composition_figure import CompositionFigure
+from medti_components.apps.reproduction.experiment import Experiment, run_experiments
+from medti_components.apps.reproduction.grid_table import GridCells, GridTable, ParameterPictures
+from medti_components.apps.reproduction.inpainting_figures import PaintedProstate, PaintedRadiographs
+from medti_components.apps.reproduction.interpolation_figure import InterpolationFigure
+from medti_components.apps.reproduction.inversion_stages import InversionStages
+from medti_components.apps.reproduction.parameter_grid import PAPER_FID, TABLES, ParameterGrid
+from medti_components.apps.reproduction.table4 import Table4
 from medti_components.apps.reproduction.table4_row import table4_rows
-from medti_components.apps.reproduction.table4_stages import Table4Stages
-from medti_components.errors import ConfigError, TrainingError
-from medti_components.files import ensure_writable_directory, write_text_atomically
-from medti_components.metrics.classified_cases import ClassifiedCases
+from medti_components.errors import ConfigError
+from medti_components.files import ensure_writable_directory
 
-SETTINGS_FILE = "table4.json"
+MINIATURE = (
+    "['bundles/prostate_mri_textual_inversion/configs/train.json','configs/embedded.json',"
+    "'benchmarks/reproduction_miniature.json']"
+)
+FIRST_WORDS = {
+    "prostate_mri": "<prostate_mri_negative>",
+    "chest_xray": "<chest_xray_no_finding>",
+    "histopathology": "<histopathology_normal>",
+}
+Builder = Callable[[GridCells, ParameterGrid, Mapping[str, InversionStages], int], list[Experiment]]
+
+
+def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
+    """Return a method of :class:`Reproduce`; all but that of table 4 take the same options."""
+
+    def command(
+        self: "Reproduce",
+        output_dir: str,
+        config_file: str = MINIATURE,
+        dataset_dir: str = "",
+        chest_dataset_dir: str = "",
+        histopathology_dataset_dir: str = "",
+        num_inference_steps: Any = tuple(PAPER_FID["num_inference_steps"]),
+        guidance_scale: Any = tuple(PAPER_FID["guidance_scale"]),
+        num_vectors: Any = tuple(PAPER_FID["num_vectors"]),
+        num_cases: Any = tuple(PAPER_FID["num_cases"]),
+        num_pictures: int = 8,
+        num_seeds: int = 1,
+        seed: int = 0,
+        num_processes: int = 0,
+        dry_run: bool = False,
+    ) -> Iterator[str]:
+        del self
+        for key, number, least in (("num_pictures", num_pictures, 1), ("num_seeds", num_seeds, 1), ("seed", seed, 0)):
+            _check_number(key, number, least)
+        folder = ensure_writable_directory(output_dir).resolve()
+        dataset_dirs = {
+            "dataset_dir": dataset_dir,
+            "chest_dataset_dir": chest_dataset_dir,
+            "histopathology_dataset_dir": histopathology_dataset_dir,
+        }
+        prostate, chest, histopathology = _inversions(config_file, folder, dataset_dirs, seed)
+        cells = GridCells(prostate, num_seeds)
+        values = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "num_vectors": num_vectors,
+            "num_cases": num_cases,
+        }
+        grid = ParameterGrid(cells.default, values)
+        known: dict[str, Experiment] = {table: GridTable(table, cells, grid) for table in TABLES}
+        for figure in (
+            ParameterPictures(cells, grid),
+            InterpolationFigure(prostate, chest, histopathology, num_pictures),
+            CompositionFigure(chest, num_pictures),
+            PaintedRadiographs(chest, num_pictures),
+            PaintedProstate(prostate, num_pictures),
+        ):
+            known[figure.name] = figure
+        return run_experiments([known[name] for name in names or tuple(known)], folder, num_processes, dry_run)
+
+    command.__doc__ = f"""{what}
+
+        Words and images that are missing are made first. The same command goes on where it was broken off; what other
+        tables and figures in the same folder have made is not made again.
+
+        Args:
+            output_dir: folder for everything.
+            config_file: a textual inversion's train.json, or a list of it and overlays, which are laid over the configs
+                of the other textual inversions beside it too; by default a miniature on the embedded base model.
+            dataset_dir: prostate MRI in PI-CAI's layout; phantoms where it is left out.
+            chest_dataset_dir: radiographs in CheXpert's layout; phantoms where it is left out.
+            histopathology_dataset_dir: Patch Camelyon's files; phantoms where it is left out.
+            num_inference_steps: sampling steps to compare; the config's are added.
+            guidance_scale: guidance scales to compare; the config's is added.
+            num_vectors: vectors a word to compare; the config's are added.
+            num_cases: training cases a word to compare; the config's are added, which are the most.
+            num_pictures: images of each kind in figures 3 to 6.
+            num_seeds: trainings of each cell of tables 1 to 3.
+            seed: of the first training, of phantoms and of images.
+            num_processes: commands at a time; 0 takes one a GPU, or one a core.
+            dry_run: show the commands and what is done, run nothing.
+        """
+    command.__name__ = names[0] if names else "all"
+    command.__qualname__ = f"Reproduce.{command.__name__}"
+    return command
 
 
 class Reproduce:
-    """Reproduce tables of "Medical diffusion on a budget" (MIDL 2024) on one's own data."""
+    """Reproduce tables and figures of "Medical diffusion on a budget" (MIDL 2024) on one's own data."""
+
+    table1 = _command(("table1",), "Compare image quality over sampling steps and guidance scales.")
+    table2 = _command(("table2",), "Compare image quality over vectors a word.")
+    table3 = _command(("table3",), "Compare image quality over training cases.")
+    figure2 = _command(("figure2",), "Show one picture of each cell of tables 1 to 3, all of one seed.")
+    figure3 = _command(("figure3",), "Go from healthy to diseased in prostate MRI, radiographs and histopathology.")
+    figure4 = _command(("figure4",), "Add findings to a radiograph one by one.")
+    figure5 = _command(("figure5",), "Paint effusion and pneumonia into the lower left lung of healthy radiographs.")
+    figure6 = _command(("figure6",), "Paint lesions into a healthy prostate at two places in two sizes.")
+    all = _command((), "Make tables 1 to 3 and figures 2 to 6.")
 
     def table4(
         self,
@@ -56,67 +155,46 @@ class Reproduce:
             num_processes: commands at a time; 0 takes one a GPU, or one a core.
             dry_run: show the commands and what is done, run nothing.
         """
-        for key, number, least in (
-            ("num_seeds", num_seeds, 1),
-            ("num_few_cases", num_few_cases, 1),
-            ("num_processes", num_processes, 0),
-        ):
-            if number < least:
-                raise ConfigError(f"{key} must be at least {least}, got {number}: correct --{key}")
-        rows = table4_rows(num_real, num_synthetic)
-        bundle = ClassifierBundle.of(config_file)
-        folder = ensure_writable_directory(output_dir).resolve()
-        settings = {
-            **bundle.settings,
-            "dataset_dir": str(Path(dataset_dir or bundle.settings["dataset_dir"]).resolve()),
-        }
-        _check_same_cases(folder / SETTINGS_FILE, settings)
-        words = tuple(Path(path).resolve() if path else None for path in (embeddings, few_embeddings))
+        for key, number in (("num_seeds", num_seeds), ("num_few_cases", num_few_cases)):
+            _check_number(key, number, 1)
+        words = [Path(path).resolve() if path else None for path in (embeddings, few_embeddings)]
         for key, path in zip(("embeddings", "few_embeddings"), words, strict=True):
             if path is not None and not path.is_dir():
                 raise ConfigError(f"{key} '{path}' is no folder: correct --{key}, or leave it out to learn the words")
-        table4 = Table4Stages(
-            bundle, Path(settings["dataset_dir"]), folder, rows, num_seeds, num_few_cases, (words[0], words[1])
+        table = Table4.of(
+            ClassifierBundle.of(config_file),
+            ensure_writable_directory(output_dir).resolve(),
+            dataset_dir,
+            table4_rows(num_real, num_synthetic),
+            num_seeds,
+            num_few_cases,
+            (words[0], words[1]),
         )
-        chain = StageChain(table4.stages(), folder, num_processes or len(gpus()) or num_cores())
-        if dry_run:
-            for stage in chain.stages:
-                yield f"{stage.name}: {'done' if chain.is_done(stage) else 'to do'}"
-            return
-        write_text_atomically(folder / SETTINGS_FILE, json.dumps(settings, indent=4) + "\n")
-        yield from chain.run()
-        done = {stage.name for stage in chain.stages if chain.is_done(stage)}
-        cells = [
-            (
-                row,
-                {
-                    seed: ClassifiedCases.read_table(table4.probabilities(row, seed), settings["concepts"])
-                    for seed in range(num_seeds)
-                    if f"{table4.cell_name(row.name, seed)}/evaluating" in done
-                },
-            )
-            for row in rows
-        ]
-        table = AucTable(cells)
-        paths = table.write(folder, "table4")
-        yield f"\n{table.markdown()}"
-        yield f"{', '.join(path.name for path in paths)} in {folder}"
-        if chain.failed:
-            name, reason = next(iter(chain.failed.items()))
-            raise TrainingError(f"{len(chain.failed)} of {len(chain.stages)} commands failed, first {name}: {reason}")
+        if not dry_run:
+            table.write_settings()
+        return run_experiments([table], table.output_dir, num_processes, dry_run)
 
 
-def _check_same_cases(path: Path, settings: Mapping[str, Any]) -> None:
-    """See to it that a folder's cells are all trained, validated and tested on the cases of one split.
+def _check_number(key: str, number: int, least: int) -> None:
+    if number < least:
+        raise ConfigError(f"{key} must be at least {least}, got {number}: correct --{key}")
 
-    Raises:
-        ConfigError: the folder is of other cases.
-    """
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key in KEYS:
-            if before.get(key) != settings[key]:
-                raise ConfigError(
-                    f"{key} is {settings[key]!r}, but the cells in '{path.parent}' are of {before.get(key)!r}: choose "
-                    "another --output_dir"
-                )
+
+def _inversions(
+    config_file: str, output_dir: Path, dataset_dirs: Mapping[str, str], seed: int
+) -> list[InversionStages]:
+    """Return the three textual inversions beside each other, each on its cases."""
+    bundle = BundleConfigs.of(config_file)
+    missing = [key for key in ("num_vectors", "concepts") if key not in bundle.content(bundle.first.stem)]
+    if missing:
+        raise ConfigError(
+            f"config_file must be the train.json of a textual inversion, '{bundle.first}' lacks {', '.join(missing)}: "
+            "give bundles/prostate_mri_textual_inversion/configs/train.json first"
+        )
+    found = []
+    for (modality, word), (key, given) in zip(FIRST_WORDS.items(), dataset_dirs.items(), strict=True):
+        path = Path(given).resolve() if given else None
+        if path is not None and not path.is_dir():
+            raise ConfigError(f"{key} '{path}' is no folder: correct --{key}, or leave it out to draw phantoms")
+        found.append(InversionStages(bundle.beside([word]), modality, output_dir, path, seed))
+    return found

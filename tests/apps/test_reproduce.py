@@ -11,7 +11,8 @@ import torch
 from medti_components import __main__ as command_line
 from medti_components.apps import reproduce
 from medti_components.apps.reproduce import Reproduce
-from medti_components.apps.reproduction import stage_chain, table4_stages
+from medti_components.apps.reproduction import bundle_configs, stage_chain, table4_stages
+from medti_components.apps.reproduction.classifier_bundle import ClassifierBundle
 from medti_components.apps.reproduction.stage_chain import record_of
 from medti_components.apps.reproduction.table4_row import table4_rows
 from medti_components.errors import ConfigError, TrainingError
@@ -67,7 +68,7 @@ def runs(monkeypatch, tmp_path):
         return [(run_id, Path(folder).relative_to(tmp_path / "out")) for run_id, folder in map(str.split, lines)]
 
     noted.breaks = "nothing"
-    monkeypatch.setattr(table4_stages, "bundle_command", command)
+    monkeypatch.setattr(bundle_configs, "bundle_command", command)
     monkeypatch.setattr(stage_chain, "POLLING_SECONDS", 0.01)
     monkeypatch.setattr(reproduce, "table4_rows", some_rows)
     return noted
@@ -137,14 +138,15 @@ def test_embeddings_that_are_there_are_not_learned(runs, tmp_path) -> None:
 
 def test_dry_run_runs_nothing(runs, tmp_path) -> None:
     lines = table4(tmp_path, num_seeds=1, dry_run=True)
-    assert lines[0] == "words/words: to do"
-    assert len(lines) == 4 + 8
+    assert lines[0].startswith("words/words: to do: ")
+    assert lines[-1] == "12 commands; 12 to do"
+    assert len(lines) == 4 + 8 + 1
     assert runs() == []
 
 
 def test_commands_fit_the_paper(tmp_path) -> None:
     """Words from the classifier's own training cases, and no others; fine-tuning goes on from the same seed."""
-    bundle = reproduce.ClassifierBundle.of(TRAIN)
+    bundle = ClassifierBundle.of(TRAIN)
     rows = table4_rows(200, 2000)
     stages = table4_stages.Table4Stages(bundle, tmp_path / "data", tmp_path, rows, 1, 10, (None, None)).stages()
     commands = {stage.name: dict(zip(stage.command[5::2], stage.command[6::2], strict=True)) for stage in stages}
@@ -157,7 +159,7 @@ def test_commands_fit_the_paper(tmp_path) -> None:
     cell = tmp_path / "cells" / "synthetic_many" / "seed_0" / "training"
     assert tuned["--initial_classifier"] == str(cell / "classifier.safetensors")
     assert (tuned["--num_real"], tuned["--num_synthetic"]) == ("200", "0")
-    for path in (CONFIGS, bundle.words_configs):
+    for path in (CONFIGS, bundle.words.first.parent):
         known = json.loads((path / "train.json").read_text()) | json.loads((path / "inference.json").read_text())
         known |= json.loads((path / "evaluate.json").read_text())
         for stage in stages:
@@ -212,7 +214,7 @@ def test_no_bundle_learns_the_words(tmp_path) -> None:
     overlay = tmp_path / "concepts.json"
     overlay.write_text('{"concepts": ["<x_negative>", "<x_positive>"]}')
     with pytest.raises(ConfigError, match="no bundle in '.*' learns the words <x_negative>, <x_positive>: put one"):
-        reproduce.ClassifierBundle.of(str([TRAIN, str(overlay)]))
+        ClassifierBundle.of(str([TRAIN, str(overlay)]))
 
 
 def test_unknown_table_is_one_line(capsys) -> None:
@@ -222,8 +224,8 @@ def test_unknown_table_is_one_line(capsys) -> None:
 
 def test_keys_of_the_miniature_are_those_of_the_configs() -> None:
     miniature = json.loads((REPOSITORY / "benchmarks" / "table4_miniature.json").read_text())
-    bundle = reproduce.ClassifierBundle.of(TRAIN)
-    configs = [*CONFIGS.glob("*.json"), *bundle.words_configs.glob("*.json")]
+    bundle = ClassifierBundle.of(TRAIN)
+    configs = [*CONFIGS.glob("*.json"), *bundle.words.first.parent.glob("*.json")]
     known = set().union(*(json.loads(path.read_text()) for path in configs))
     assert miniature.keys() <= known
     document = (REPOSITORY / "docs" / "reproduction.md").read_text()

@@ -23,6 +23,7 @@ class Stage:
         needs: names of the stages before it.
         files: configs that the command reads; it is run again when their content has changed.
         resume: arguments that let the same command go on where it was broken off.
+        work: how much there is to do, in a unit that all stages of its kind share, to tell how long it will take.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     resume: tuple[str, ...] = ()
+    work: float = 1.0
 
     @property
     def kind(self) -> str:

@@ -3,9 +3,9 @@
 
 import os
 import shlex
-import statistics
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,17 +126,28 @@ class StageChain:
         self.failed[each.stage.name] = f"exit status {status}: {_last_line(log)} ({log})"
         return self.failed[each.stage.name]
 
+    def plan(self) -> Iterator[str]:
+        """Yield each command, whether it is done, and how long the others will take as far as that is known."""
+        for stage in self.stages:
+            state = f"done, {self._records[stage.name].minutes():.1f} min" if self.is_done(stage) else "to do"
+            yield f"{stage.name}: {state}: {shlex.join(stage.command)}"
+        yield f"{len(self.stages)} commands{self._left(self.stages) or ', all done'}"
+
     def _left(self, stages: Sequence[Stage]) -> str:
-        """Say how long stages will take, by what those of their kinds took."""
-        minutes: dict[str, list[float]] = {}
+        """Say how long stages will take, by what those of their kinds took for their work."""
+        minutes, work = defaultdict[str, float](float), defaultdict[str, float](float)
         for stage in self.stages:
             record = self._records[stage.name]
             if record.attempts and record.attempts[-1]["status"] == 0:
-                minutes.setdefault(stage.kind, []).append(record.minutes())
-        to_do = [stage.kind for stage in stages if not self.is_done(stage)]
-        known = [statistics.fmean(minutes[kind]) for kind in to_do if kind in minutes]
+                minutes[stage.kind] += record.minutes()
+                work[stage.kind] += stage.work
+        to_do = [stage for stage in stages if not self.is_done(stage)]
+        known = [minutes[stage.kind] / work[stage.kind] * stage.work for stage in to_do if work[stage.kind]]
+        if not to_do:
+            return ""
         word = "about" if len(known) == len(to_do) else "over"
-        return f"; {len(to_do)} to do, {word} {sum(known) / self.num_processes:.0f} min" if to_do else ""
+        time_left = f", {word} {sum(known) / self.num_processes:.0f} min" if known else ""
+        return f"; {len(to_do)} to do{time_left}"
 
     def _log(self, stage: Stage) -> Path:
         return self.output_dir / "logs" / f"{stage.name}.log"

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from medti_components.apps.reproduction.classifier_bundle import SPLIT_KEYS, ClassifierBundle
-from medti_components.apps.reproduction.stage import Stage, bundle_command
+from medti_components.apps.reproduction.stage import Stage
 from medti_components.apps.reproduction.table4_row import Table4Row
 from medti_components.metrics.classified_cases import PROBABILITIES_FILE
 
 CLASSIFIER_FILE = "classifier.safetensors"
-RESUME = ("--resume", "true")
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,8 @@ class Table4Stages:
                 "num_cases": num_cases,
                 "num_validation_cases": settings["num_validation_cases"],
             }
-            files = self.bundle.words_files("train")
             needs = (f"{name}/words",)
-            chain.append(Stage(needs[0], bundle_command("training", files, keys), (), files, RESUME))
+            chain.append(self.bundle.words.stage(needs[0], "training", "train", keys))
             embeddings = self.output_dir / name / "embeddings"
         number = max(row.num_synthetic for row in self.rows if row.has_few_words is has_few_words)
         keys = {
@@ -82,8 +80,7 @@ class Table4Stages:
             "output_dir": self._images_dir(has_few_words),
             "num_images": number // 2,
         }
-        files = self.bundle.words_files("inference")
-        return [*chain, Stage(f"{name}/images", bundle_command("generating", files, keys), needs, files)]
+        return [*chain, self.bundle.words.stage(f"{name}/images", "generating", "inference", keys, needs)]
 
     def _images_dir(self, has_few_words: bool) -> Path:
         return self.output_dir / ("few_words" if has_few_words else "words") / "images"
@@ -112,9 +109,10 @@ class Table4Stages:
             initial = self.cell_name(row.initial_row, seed)
             keys["initial_classifier"] = self.output_dir / initial / "training" / CLASSIFIER_FILE
             needs += (f"{initial}/training",)
-        files, evaluate = self.bundle.files("train"), self.bundle.files("evaluate")
-        training = Stage(f"{name}/training", bundle_command("training", files, keys), needs, files, RESUME)
+        training = self.bundle.classifier.stage(f"{name}/training", "training", "train", keys, needs)
         keys = {**shared, "classifier": folder / "training" / CLASSIFIER_FILE, "output_dir": folder / "evaluating"}
         keys |= {key: self.bundle.settings[key] for key in SPLIT_KEYS}
-        command = bundle_command("evaluating", evaluate, keys)
-        return [training, Stage(f"{name}/evaluating", command, (training.name,), evaluate)]
+        evaluating = self.bundle.classifier.stage(
+            f"{name}/evaluating", "evaluating", "evaluate", keys, (training.name,)
+        )
+        return [training, evaluating]

@@ -91,7 +91,7 @@ def test_lines_say_how_much_is_left(tmp_path) -> None:
     more = [*stages, noting(tmp_path / "runs", "a/other"), noting(tmp_path / "runs", "b/evaluating")]
     lines = [line for line in StageChain(more, tmp_path).run() if "-c" not in line]
     assert lines[0] == "[1/5] seed_0/training: done before, 0.0 min"
-    assert lines[3].endswith("; 1 to do, over 0 min")
+    assert lines[3].endswith("; 1 to do")  # nothing of its kind has been run
 
 
 def test_processes_share_cores_and_gpus(tmp_path, monkeypatch) -> None:
@@ -112,3 +112,16 @@ def test_visible_gpus_keep_their_names(monkeypatch, visible, names) -> None:
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpus() == names
+
+
+def test_plan_says_what_is_done_and_how_long_the_rest_takes_by_its_work(tmp_path) -> None:
+    stages = [Stage(f"{name}/kind", python("pass", name), work=work) for name, work in (("a", 2.0), ("b", 6.0))]
+    assert [*StageChain(stages, tmp_path).plan()][-1] == "2 commands; 2 to do"
+    record = record_of("a/kind", tmp_path)
+    record.begin(stages[0].command)
+    record.end(60.0, 0)
+    lines = [*StageChain(stages, tmp_path).plan()]
+    assert lines[0].startswith("a/kind: done, 1.0 min: ") and lines[1].startswith("b/kind: to do: ")
+    assert lines[2] == "2 commands; 1 to do, about 3 min"  # three times the work
+    assert [*StageChain([*stages, Stage("c/other", [])], tmp_path).plan()][-1] == "3 commands; 2 to do, over 3 min"
+    assert [*StageChain(stages[:1], tmp_path).plan()][-1] == "1 commands, all done"

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures side by side, with a title a row and a title a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from medti_components.files import write_atomically
+from medti_components.handlers.inpainting_sheet_saver import outline_of
+
+INCHES = 1.5
+
+
+class PictureGrid:
+    """Rows of pictures, drawn in one PNG.
+
+    Args:
+        caption: above all.
+
+    >>> grid = PictureGrid("Synthetic images")
+    >>> grid.add("row", [("a", np.zeros((4, 4), dtype=np.uint8)), ("b", None)])
+    >>> len(grid)
+    1
+    """
+
+    def __init__(self, caption: str) -> None:
+        self.caption = caption
+        self._rows: list[tuple[str, list[tuple[str, np.ndarray | None]]]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, title: str, pictures: Sequence[tuple[str, np.ndarray | None]]) -> None:
+        """Add a row of titles and pictures, uint8 (H, W) in grey or (H, W, 3); None leaves the place empty."""
+        self._rows.append((title, list(pictures)))
+
+    def write(self, path: Path) -> Path:
+        """Write the PNG and return its path.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        num_columns = max(len(pictures) for _, pictures in self._rows)
+        figure = Figure(figsize=(INCHES * num_columns + 1.2, (INCHES + 0.25) * len(self) + 0.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(self.caption, fontsize="medium")
+        panels = figure.subplots(len(self), num_columns, squeeze=False)
+        for (title, pictures), row in zip(self._rows, panels, strict=True):
+            for axes in row:
+                axes.set_xticks([])
+                axes.set_yticks([])
+                for side in axes.spines.values():
+                    side.set_visible(False)
+            row[0].set_ylabel(title, fontsize="small")
+            for (heading, picture), axes in zip(pictures, row, strict=False):
+                axes.set_title(heading, fontsize="small")
+                if picture is not None:
+                    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        with write_atomically(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=120)
+        return path
+
+
+def read_picture(path: Path) -> np.ndarray | None:
+    """Return the pixels of a picture, uint8 (H, W, 3), None where there is no file."""
+    if not path.is_file():
+        return None
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def channel(picture: np.ndarray | None, index: int) -> np.ndarray | None:
+    """Return one channel of a picture, (H, W)."""
+    return None if picture is None else picture[..., index]
+
+
+def outlined(picture: np.ndarray | None, mask: np.ndarray | None) -> np.ndarray | None:
+    """Return a picture, (H, W, 3), with the outline of what is not 0 in a mask of its size, white."""
+    if picture is None or mask is None:
+        return picture
+    shown = picture.copy()
+    shown[outline_of(torch.from_numpy(mask.any(axis=-1))).numpy()] = 255
+    return shown
