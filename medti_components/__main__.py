@@ -19,6 +19,7 @@ from medti_components.apps.error_line import error_line
 from medti_components.apps.key_tables import key_tables
 from medti_components.apps.package import package
 from medti_components.apps.phantoms import Phantoms
+from medti_components.apps.push import push
 from medti_components.apps.reader_study import reader_study
 from medti_components.apps.reproduce import Reproduce
 from medti_components.apps.validate import validate
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "key_tables": key_tables,
     "reproduce": Reproduce,
     "package": package,
+    "push": push,
     "reader_study": reader_study,
 }
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from embedding_samples import torch_file, web_ui
+from hub_stand_in import HubStandIn, use
 
 from medti_components.__main__ import main
 from medti_components.apps.package import package
+from medti_components.apps.push import push
 from medti_components.networks.base_model_folder import checkpoint_fingerprint
 from medti_components.networks.embedding_file import MAX_BYTES, save_embedding
 from medti_components.networks.foreign_embedding import load_foreign_embedding
@@ -90,6 +92,30 @@ def test_the_command_on_packaging_writes_the_archive_that_the_page_names(checkou
     [archive] = (checkout / "shared").glob("*.zip")
     assert f"`shared/{archive.name}`" in PAGE
     assert f"wrote shared/{archive.name}: " in capsys.readouterr().out
+
+
+def test_the_commands_on_pushing_upload_the_archive_and_the_words(checkout, monkeypatch):
+    server = HubStandIn("token")
+    use(server, monkeypatch)
+    assert main(commands("package")[0]) == 0
+    dry, *real = commands("push")
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(dry) == 0
+    assert server.requests == []
+    monkeypatch.setenv("HF_TOKEN", "token")
+    for line in real:
+        assert main(line) == 0, line
+    server.shutdown()
+    server.server_close()
+    bundle, words = (server.files(line[line.index("--repo_id") + 1]) for line in real)
+    assert "configs/inference.json" in bundle
+    assert words["prostate_mri_negative.safetensors"] == bundle["models/prostate_mri_negative.safetensors"]
+    assert words["README.md"].startswith(b"---\n") and b"\nlicense: cc-by-nc-4.0\n" in words["README.md"]
+
+
+def test_the_options_of_pushing_are_those_of_the_page():
+    named = set(re.findall(r"--(\w+)", PAGE.partition("## Pushing to the Hugging Face hub")[2]))
+    assert set(inspect.signature(push).parameters) - {"source"} == named
 
 
 @pytest.mark.slow

@@ -14,23 +14,21 @@ from medti_components.apps.bundle_checks.bundle import METADATA, Bundle
 from medti_components.apps.bundle_checks.metadata import VERSION
 from medti_components.apps.bundle_package.archive import write_archive, write_checksums, write_model_info
 from medti_components.apps.bundle_package.component_copy import copy_components, require_components
-from medti_components.apps.bundle_package.evaluation_summary import METRICS, EvaluationSummary, read_evaluation
+from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary
 from medti_components.apps.bundle_package.known_patients import KnownPatients
 from medti_components.apps.bundle_package.model_card import NOT_CHECKED, ModelCard
 from medti_components.apps.bundle_package.packed_weights import pack_weights
 from medti_components.apps.bundle_package.patient_data import patient_data
+from medti_components.apps.bundle_package.refusals import ensure_nothing_found, ensure_valid, shareable_evaluation
 from medti_components.apps.bundle_package.standalone_configs import base_model_folder, merged_configs, pack_base_model
 from medti_components.apps.config_schema import SCHEMA, ConfigSchema
 from medti_components.apps.key_tables import with_key_tables
-from medti_components.apps.validate import READING, checked
 from medti_components.errors import BundleError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 from medti_components.networks.base_model_folder import short_name
 
 INFERENCE = "inference.json"
 COMPONENTS = ("copied", "pinned")
-LEFT_TO_VALIDATE = ("targets", "overlays")  # these import the components, or look beside the bundle
-NUM_SHOWN = 5
 
 
 def package(
@@ -71,12 +69,7 @@ def package(
     metadata = _metadata(origin, version, changelog)
     if components not in COMPONENTS:
         raise BundleError(f"components must be one of {', '.join(COMPONENTS)}, got '{components}'")
-    summary = read_evaluation(evaluation) if evaluation else None
-    if summary is not None and summary.is_refused and not override_verdict:
-        raise BundleError(
-            f"'{Path(evaluation) / METRICS}' says '{summary.verdict}': share other weights, or give "
-            "--override_verdict true, which the model card states"
-        )
+    summary = shareable_evaluation(evaluation, override_verdict)
     known = KnownPatients(dataset_dir, show_progress=True) if dataset_dir else None
     target = ensure_writable_directory(output_dir) / f"{origin.name}_v{version}.zip"
     laid_over = [Path(str(overlay)) for overlay in ensure_tuple(overlays)] if overlays else []
@@ -91,10 +84,10 @@ def package(
         require_components(metadata, map(json.dumps, configs.values()), is_copied=components == "copied")
         _fill(folder, origin, metadata, configs, given, [path.name for path in laid_over], summary)
         copied = copy_components(folder) if components == "copied" else None
-        _ensure_no_patient_data(Bundle(folder), copied, known)
+        ensure_nothing_found(patient_data(Bundle(folder).named_files(), copied, known), "packed")
         _leave_out_pictures(folder)
         write_checksums(folder)
-        _ensure_valid(folder)
+        ensure_valid(folder, "packed")
         num_files = write_archive(folder, target)
     lines = [f"wrote {target}: {num_files} files, {target.stat().st_size / 1e6:.1f} MB", _compared(known)]
     lines += [NOT_CHECKED if summary is None or summary.verdict is None else f"Verdict on copies: {summary.verdict}"]
@@ -154,27 +147,12 @@ def _fill(
     write_text_atomically(page, with_key_tables(card.text(), folder))
 
 
-def _ensure_no_patient_data(bundle: Bundle, components: str | None, known: KnownPatients | None) -> None:
-    found = [*patient_data(bundle, components, known)]
-    if found:
-        more = f"; and {len(found) - NUM_SHOWN} more" if len(found) > NUM_SHOWN else ""
-        raise BundleError(f"not packed, remove from the bundle first: {'; '.join(found[:NUM_SHOWN])}{more}")
-
-
 def _leave_out_pictures(folder: Path) -> None:
     """Remove pictures of the source's page that the model card does not show: other weights drew them."""
     card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
     for path in folder.glob("docs/*.png"):
         if f"({path.name})" not in card:
             path.unlink()
-
-
-def _ensure_valid(folder: Path) -> None:
-    names = [name for name in READING if name not in LEFT_TO_VALIDATE]
-    results = checked(Bundle(folder), folder.parents[1], names=names)
-    problems = [f"{result.name}: {problem}" for result in results for problem in result.problems]
-    if problems:
-        raise BundleError(f"not packed, correct the bundle first: {'; '.join(problems[:NUM_SHOWN])}")
 
 
 def _compared(known: KnownPatients | None) -> str:

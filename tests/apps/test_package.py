@@ -287,8 +287,7 @@ def test_planted_training_image_is_not_packed(line_of, tmp_path):
     bundle = copied_bundle(tmp_path)
     picture.convert("RGB").save(bundle / "docs" / "figure.png")
     assert line_of(bundle=bundle, dataset_dir=tmp_path / "hospital") == (
-        "not packed, remove from the bundle first: docs/figure.png is the image 'scan.png' of dataset_dir, pixel for "
-        "pixel"
+        "not packed, remove first: docs/figure.png is the image 'scan.png' of dataset_dir, pixel for pixel"
     )
 
 
@@ -305,7 +304,7 @@ def test_several_traces_are_listed(line_of, tmp_path):
     for number in range(7):
         (bundle / f"scan{number}.dcm").write_bytes(b"")
     line = line_of(bundle=bundle)
-    assert line.startswith("not packed, remove from the bundle first: scan0.dcm is or contains a DICOM file; scan1.dcm")
+    assert line.startswith("not packed, remove first: scan0.dcm is or contains a DICOM file; scan1.dcm")
     assert line.endswith("; and 2 more")
 
 

@@ -67,6 +67,10 @@ class Bundle:
         """Return ``path`` as it is called within the bundle."""
         return path.relative_to(self.folder).as_posix()
 
+    def named_files(self) -> dict[str, Path]:
+        """Return all files by what they are called within the bundle."""
+        return {self.short(path): path for path in self.files()}
+
     def _readable(self, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
         contents = {name: self._read(path) for name, path in paths.items()}
         return {name: content for name, content in contents.items() if content is not None}

@@ -5,7 +5,7 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,37 @@ def copy_components(folder: Path) -> str:
     """
     configs = {path: path.read_text(encoding="utf-8") for path in _config_files(folder)}
     sources = needed_sources(configs.values())
-    digest = hashlib.sha256("".join(f"{name}\0{text}\0" for name, text in sources.items()).encode())
-    name = f"{PACKAGE}_{digest.hexdigest()[:8]}"
+    name = _copy_name(sources)
     for file, text in sources.items():
         (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / name / file).write_text(renamed(text, name), encoding="utf-8", newline="\n")
     for path, text in configs.items():
         path.write_text(renamed(text, name), encoding="utf-8", newline="\n")
     return name
+
+
+def unchanged_copy(folder: Path) -> str | None:
+    """Return the name of the components copied into a packaged bundle; None where they are pinned.
+
+    Raises:
+        BundleError: they are not those that the hash in their name stands for.
+    """
+    for place in sorted(folder.glob(f"{PACKAGE}_*")):
+        texts = {
+            path.relative_to(place).as_posix(): re.sub(
+                rf"\b{place.name}\b", PACKAGE, path.read_text(encoding="utf-8", errors="replace")
+            )
+            for path in place.rglob("*.py")
+        }
+        if place.name != _copy_name(dict(sorted(texts.items()))):
+            raise BundleError(f"sources in {place.name} were changed since they were packed: package the bundle again")
+        return place.name
+    return None
+
+
+def _copy_name(sources: Mapping[str, str]) -> str:
+    digest = hashlib.sha256("".join(f"{name}\0{text}\0" for name, text in sources.items()).encode())
+    return f"{PACKAGE}_{digest.hexdigest()[:8]}"
 
 
 def needed_sources(configs: Iterable[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from medti_components.networks.embedding_file import EmbeddingFile, printable
 UNKNOWN = "unknown"
 KEPT = ("Data", "Keys", "Limits", "Intended use and limits", "References", "License")
 RESULTS = {"train.json": "T", "inference.json": "O", "evaluate.json": "E"}
+PACKED_ALL_THE_SAME = "Its makers packed it all the same, by `--override_verdict true`."
 NOT_CHECKED = "Not checked for copies: whether generated images repeat training images is not known."
 
 
@@ -48,13 +49,14 @@ class ModelCard:
         introduction, sections = _sections(self._cleaned(self.page))
         version = self.metadata["version"]
         known = sections.get("Performance", "") if self.weights.base_model_sha256 else ""
+        figures = known or figures_text(self.evaluation)
         parts = [
             introduction,
             f"Version {version}: {self.metadata['changelog'][version]}.",
             f"## Model overview\n\n{self._contents()}\n\n{sections.get('Model overview', '')}",
             self._section("Data", sections),
             f"## Use\n\n{self._commands()}",
-            f"## Performance\n\n{known or self._figures()}\n\n### Copies of training images\n\n{self._copies()}",
+            f"## Performance\n\n{figures}\n\n### Copies of training images\n\n{copies_text(self.evaluation)}",
             *(self._section(title, sections) for title in KEPT[1:]),
         ]
         return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -70,9 +72,7 @@ class ModelCard:
     def _contents(self) -> str:
         lines = ["In this archive:"]
         if self.weights.words:
-            facts = [_facts(word) for word in self.weights.words]
-            rows = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
-            lines += ["", _table(["", *(f"`{word.token}`" for word in self.weights.words)], rows)]
+            lines += ["", words_table(self.weights.words)]
         elif self.weights.settings:
             rows = [[key, json.dumps(value)] for key, value in self.weights.settings.items()]
             lines += ["", _table(["the classifier was trained with", ""], rows)]
@@ -104,20 +104,33 @@ class ModelCard:
             lines += [f"python -m monai.bundle run {run_id} --config_file configs/{name}{options}"]
         return "\n".join([*lines, "```"])
 
-    def _figures(self) -> str:
-        if self.evaluation is None:
-            return "What is in this archive was not evaluated by those who packed it."
-        if not self.evaluation.figures:
-            return "The evaluation has no figures."
-        return _table(["figure", "value [interval]", "images"], [list(row) for row in self.evaluation.figures])
 
-    def _copies(self) -> str:
-        if self.evaluation is None or self.evaluation.verdict is None:
-            return NOT_CHECKED
-        verdict = f'The evaluation\'s verdict: "{_cell(self.evaluation.verdict)}".'
-        if self.evaluation.is_refused:
-            return f"**{verdict}** Its makers packed it all the same, by `--override_verdict true`."
-        return verdict
+def words_table(words: Sequence[EmbeddingFile]) -> str:
+    """Return where words come from as a Markdown table, a column a word."""
+    facts = [_facts(word) for word in words]
+    rows = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
+    return _table(["", *(f"`{word.token}`" for word in words)], rows)
+
+
+def figures_text(evaluation: EvaluationSummary | None) -> str:
+    """Return an evaluation's figures as Markdown."""
+    if evaluation is None:
+        return "These weights were not evaluated by those who share them."
+    if not evaluation.figures:
+        return "The evaluation has no figures."
+    return _table(["figure", "value [interval]", "images"], [list(row) for row in evaluation.figures])
+
+
+def copies_text(evaluation: EvaluationSummary | None) -> str:
+    """Return what an evaluation found on copies of training images.
+
+    >>> print(copies_text(EvaluationSummary(verdict="safe to share")))
+    The evaluation's verdict: "safe to share".
+    """
+    if evaluation is None or evaluation.verdict is None:
+        return NOT_CHECKED
+    verdict = f'The evaluation\'s verdict: "{_cell(evaluation.verdict)}".'
+    return f"**{verdict}** {PACKED_ALL_THE_SAME}" if evaluation.is_refused else verdict
 
 
 def _facts(word: EmbeddingFile) -> dict[str, str]:

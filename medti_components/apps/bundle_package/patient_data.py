@@ -3,14 +3,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 
-from medti_components.apps.bundle_checks.bundle import Bundle, entries
+from medti_components.apps.bundle_checks.bundle import entries
 from medti_components.apps.bundle_checks.documents import PERSONAL_PATH
 from medti_components.apps.bundle_package.known_patients import KnownPatients
 from medti_components.networks.embedding_file import printable
@@ -43,19 +43,18 @@ PREAMBLE = re.compile(rb"\A.{128}DICM|\0{128}DICM", re.DOTALL)
 WRITTEN_HERE = "models/model.pt"  # from the tensors of files that are looked into
 
 
-def patient_data(bundle: Bundle, components: str | None, known: KnownPatients | None) -> Iterator[str]:
-    """Yield a line for each trace of patients in a bundle that is about to be packed.
+def patient_data(files: Mapping[str, Path], components: str | None, known: KnownPatients | None) -> Iterator[str]:
+    """Yield a line for each trace of patients in what is about to be packed or uploaded.
 
     Files are told apart by content. Texts, safetensors files, and PNG and JPEG pictures are looked into for paths,
     identifiers, DICOM tags, and, in pictures, texts and EXIF; all others are reported, as nobody knows what they hold.
 
     Args:
-        bundle: as it will be packed.
+        files: by their names where they will be.
         components: name of the copied components, whose sources are not a run's.
         known: names and images of a data set to look for.
     """
-    for path in bundle.files():
-        name = bundle.short(path)
+    for name, path in files.items():
         found = _traces(name, known) if not name.startswith(f"{components}/") else ()
         yield from (f"the name of {name} is {trace}" for trace in found)
         yield from (f"{name} {problem}" for problem in _problems(path, name, components, known))

@@ -30,7 +30,7 @@ def bundle(tmp_path):
 
 
 def found(folder, known=None, components=None):
-    return [*patient_data(Bundle(folder), components, known)]
+    return [*patient_data(Bundle(folder).named_files(), components, known)]
 
 
 def pixels(seed=0):

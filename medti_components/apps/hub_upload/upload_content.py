@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is uploaded: a packaged bundle, or learned words, each looked through before."""
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_checks.stored_files import CHECKSUMS
+from medti_components.apps.bundle_package.archive import write_checksums
+from medti_components.apps.bundle_package.component_copy import unchanged_copy
+from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary
+from medti_components.apps.bundle_package.known_patients import KnownPatients
+from medti_components.apps.bundle_package.model_card import PACKED_ALL_THE_SAME
+from medti_components.apps.bundle_package.packed_weights import STATE_DICT
+from medti_components.apps.bundle_package.patient_data import patient_data
+from medti_components.apps.bundle_package.refusals import ensure_nothing_found, ensure_valid
+from medti_components.apps.hub_upload.hub_card import bundle_card, words_card
+from medti_components.errors import BundleError, EmbeddingError
+from medti_components.files import write_text_atomically
+from medti_components.networks.embedding_file import embedding_paths, load_embedding, read_safetensors
+
+CARD = "README.md"
+UPLOADED = "uploaded"
+PROTOCOL = b"\x80"  # a pickle's first operation
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True)
+class UploadContent:
+    """Files for a repository.
+
+    Args:
+        folder: holds them; ``README.md`` is the page.
+        version: of the bundle; "" for words.
+    """
+
+    folder: Path
+    version: str = ""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files by their path in the repository."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+
+    @property
+    def card(self) -> str:
+        """The page."""
+        return (self.folder / CARD).read_text(encoding="utf-8")
+
+    def summary(self, num_lines: int) -> str:
+        """Return each file's sha256, size in bytes and name, the total, and the first lines of the page."""
+        files = self.files
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        lines = [
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {sizes[name]:>10}  {name}"
+            for name, path in files.items()
+        ]
+        head = self.card.splitlines()[:num_lines]
+        return "\n".join(
+            [*lines, f"total: {len(files)} files, {sum(sizes.values()):,} bytes", f"{CARD} begins:", *head]
+        )
+
+
+def is_bundle(source: Path) -> bool:
+    """Return whether ``source`` is a bundle's folder or an archive, rather than words.
+
+    Raises:
+        BundleError: it is a pickle.
+    """
+    if source.is_dir():
+        return (source / "configs").is_dir()
+    _ensure_no_pickle(source)
+    return source.is_file() and zipfile.is_zipfile(source)
+
+
+def bundle_content(
+    source: Path, folder: Path, known: KnownPatients | None, licence: str, override_verdict: bool
+) -> UploadContent:
+    """Lay out a packaged bundle in ``folder`` with a page for the hub.
+
+    Args:
+        source: archive or folder.
+        folder: an empty one, which gets a copy.
+        known: names and images of a data set to look for.
+        licence: for the page; "" reads LICENSE.
+        override_verdict: take one that was packed although it was found not safe to share.
+
+    Raises:
+        BundleError: it is not packaged, not valid, not safe to share, or tells of patients.
+    """
+    bundle = Bundle(_unpacked(source, folder) if source.is_file() else _copied(source, folder))
+    if not bundle.is_packaged:
+        raise BundleError(f"'{source}' is a bundle's source: package it first, and push the archive")
+    ensure_valid(bundle.folder, UPLOADED)
+    found = patient_data(bundle.named_files(), unchanged_copy(bundle.folder), known)
+    ensure_nothing_found([*found, *_unknown_tensors(bundle)], UPLOADED)
+    page = bundle.folder / "docs" / CARD
+    if PACKED_ALL_THE_SAME in page.read_text(encoding="utf-8") and not override_verdict:
+        raise BundleError(
+            f"'{source}' says that its evaluation found it not safe to share: share other weights, or give "
+            "--override_verdict true"
+        )
+    write_text_atomically(bundle.folder / CARD, bundle_card(bundle, licence))
+    (bundle.folder / CHECKSUMS).unlink()
+    write_checksums(bundle.folder)  # with the page
+    return UploadContent(bundle.folder, str((bundle.metadata or {})["version"]))
+
+
+def words_content(
+    source: str | Sequence[str],
+    folder: Path,
+    known: KnownPatients | None,
+    repo_id: str,
+    evaluation: EvaluationSummary | None,
+    licence: str,
+) -> UploadContent:
+    """Lay out learned words in ``folder`` with a page for the hub.
+
+    Raises:
+        EmbeddingError: a file is no word, or two hold the same.
+        BundleError: a file is a pickle, or tells of patients.
+    """
+    paths = embedding_paths(source)
+    for path in paths:
+        _ensure_no_pickle(path)
+    words = [load_embedding(path) for path in paths]
+    for kind, values in {"hold": [word.token for word in words], "are called": [path.name for path in paths]}.items():
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise EmbeddingError(f"two files {kind} '{twice[0]}': give one of them")
+    ensure_nothing_found(patient_data({path.name: path for path in paths}, None, known), UPLOADED)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        shutil.copyfile(path, folder / path.name)
+    write_text_atomically(folder / CARD, words_card(repo_id, words, evaluation, licence))
+    return UploadContent(folder)
+
+
+def _ensure_no_pickle(path: Path) -> None:
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        start = file.read(9)
+    starts_as_one = start[:1] == PROTOCOL and start[8:] != b"{"  # a header of safetensors may be 128 bytes long
+    is_saved = zipfile.is_zipfile(path) and _holds_pickle(path)
+    if starts_as_one or is_saved or path.suffix.lower() in PICKLES:
+        raise BundleError(
+            f"'{path}' is a pickle, which can run programs where it is opened: convert it by 'python -m "
+            "medti_components embedding import', and push what that writes"
+        )
+
+
+def _holds_pickle(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.count("/") == 1 and name.endswith("/data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def _unpacked(archive: Path, folder: Path) -> Path:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            names = {name.split("/")[0] for name in file.namelist()}
+            file.extractall(folder)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        raise BundleError(f"'{archive}' can't be unpacked ({error}): package the bundle again") from error
+    if len(names) != 1:
+        raise BundleError(f"'{archive}' must hold one folder, a bundle, got {len(names)}: package the bundle again")
+    return folder / names.pop()
+
+
+def _copied(source: Path, folder: Path) -> Path:
+    left_out = shutil.ignore_patterns("__pycache__", ".DS_Store")
+    try:
+        return Path(shutil.copytree(source, folder / source.resolve().name, ignore=left_out))
+    except (OSError, shutil.Error) as error:
+        raise BundleError(f"'{source}' can't be copied ({error}): restore what it names") from error
+
+
+def _unknown_tensors(bundle: Bundle) -> list[str]:
+    """Name the tensors of ``models/model.pt``, which is not looked into otherwise, that no safetensors file has."""
+    models = bundle.folder / "models"
+    state = torch.load(models / STATE_DICT, map_location="cpu", weights_only=True)
+    known = {_digest(tensor) for path in models.rglob("*.safetensors") for tensor in read_safetensors(path)[0].values()}
+    unknown = [name for name, tensor in state.items() if _digest(tensor) not in known]
+    return [f"models/{STATE_DICT} holds '{name}', which no safetensors file beside it has" for name in unknown]
+
+
+def _digest(tensor: torch.Tensor) -> bytes:
+    content = tensor.detach().to(torch.float32).contiguous()
+    return hashlib.sha256(f"{tuple(content.shape)}".encode() + content.numpy().tobytes()).digest()
