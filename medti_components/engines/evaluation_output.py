@@ -14,7 +14,8 @@ from medti_components.errors import ConfigError, DataError
 from medti_components.files import save_tensors_atomically, write_text_atomically
 from medti_components.metrics.evaluation_part import EvaluatedImages, EvaluationPart
 from medti_components.metrics.interval_estimate import plain_figures
-from medti_components.metrics.report_page import add_sections
+from medti_components.metrics.report_page import add_sections, add_verdict
+from medti_components.metrics.sharing_verdict import SharingCheck, SharingVerdict
 
 logger = logging.getLogger(__name__)
 
@@ -67,34 +68,50 @@ def write_figures(output_dir: Path, document: Mapping[str, Any], page: str) -> N
 
 
 def run_parts(
-    parts: Sequence[EvaluationPart], images: EvaluatedImages | None, document: Mapping[str, Any], page: str
+    parts: Sequence[EvaluationPart],
+    images: EvaluatedImages | None,
+    document: Mapping[str, Any],
+    page: str,
+    output_dir: Path,
+    verdict: SharingVerdict | None = None,
 ) -> dict[str, Any]:
     """Run ``parts`` one after the other; both files are written after each, so that a failing one spoils no other.
+
+    The verdict on what they found comes last, in both files and as the last line of the log.
 
     Args:
         parts: in the order of the report.
         images: what they look at; None where nothing was generated, then no part runs.
         document: what ``metrics.json`` holds already.
         page: what ``report.html`` holds already.
+        output_dir: folder of both files.
+        verdict: joins the parts' checks, or None.
 
     Returns:
-        ``document`` and the figures of each part under its name.
+        ``document``, the figures of each part under its name, and "verdict".
 
     Raises:
         ConfigError: a part has the name of what is there already.
         MedtiError: a part's own.
     """
     document = dict(document)
-    if images is None:
-        return document
+    checks: list[SharingCheck] = []
     for part in parts:
+        if images is None:
+            break
         result = part(images)
         if result.name in document:
             raise ConfigError(f"parts must have a name each, got '{result.name}' twice: take one out of parts")
+        checks += result.checks
         document[result.name] = plain_figures(result.figures)
         page = add_sections(page, result.html, result.summary)
-        write_figures(images.output_dir, document, page)
-        logger.info("%s: added to %s", result.name, images.output_dir / "metrics.json")
+        write_figures(output_dir, document, page)
+        logger.info("%s: added to %s", result.name, output_dir / "metrics.json")
+    if verdict is not None:
+        document["verdict"] = verdict(checks)
+        page = add_verdict(page, document["verdict"]["verdict"], document["verdict"]["is_safe"])
+        write_figures(output_dir, document, page)
+        logger.info("Verdict: %s", document["verdict"]["verdict"])
     return document
 
 

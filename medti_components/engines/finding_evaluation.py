@@ -26,6 +26,7 @@ from medti_components.metrics.inpainting_fidelity import InpaintingFidelity
 from medti_components.metrics.interpolation_trend import InterpolationTrend
 from medti_components.metrics.interval_estimate import IntervalEstimate, plain_figures
 from medti_components.metrics.roc_auc import RocAuc
+from medti_components.metrics.sharing_verdict import SharingVerdict
 from medti_components.networks.finding_classifier import FindingClassifier
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class FindingEvaluation:
         num_pictures: images of each kind in the report.
         parts: what else is measured on ``generated``, in the order of the report; none runs without it.
         learned_from: real images that the words were learned from, for the parts, or None.
+        verdict: says of what the parts found whether it may be shared, or None.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class FindingEvaluation:
         num_pictures: int = 8,
         parts: Sequence[EvaluationPart] = (),
         learned_from: Images | None = None,
+        verdict: SharingVerdict | None = None,
     ) -> None:
         self.network = network
         self.findings = findings
@@ -110,6 +113,7 @@ class FindingEvaluation:
         self.batch_size = batch_size
         self.num_pictures = num_pictures
         self.parts = list(parts)
+        self.verdict = verdict
         self.evaluated = None
         if generated is not None:
             self.evaluated = EvaluatedImages(generated, reference, learned_from, findings.tokens, self.output_dir)
@@ -156,7 +160,7 @@ class FindingEvaluation:
         write_evaluation(self.output_dir, document, page, self.network)
         _log(metrics)
         logger.info("Report: %s", self.output_dir / "report.html")
-        return run_parts(self.parts, self.evaluated, document, page)
+        return run_parts(self.parts, self.evaluated, document, page, self.output_dir, self.verdict)
 
     def _scores(self, images: Any) -> FindingScores:
         return score_findings(self.network, images, self.device, self.batch_size)

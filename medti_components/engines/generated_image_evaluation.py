@@ -19,6 +19,7 @@ from medti_components.metrics.feature_scale import FeatureScale
 from medti_components.metrics.interval_estimate import IntervalEstimate, plain_figures
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance, divide_distances
 from medti_components.metrics.roc_auc import RocAuc
+from medti_components.metrics.sharing_verdict import SharingVerdict
 from medti_components.networks.finding_classifier import FindingClassifier
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class GeneratedImageEvaluation:
         num_pictures: images of each kind and concept in the report.
         parts: what else is measured, in the order of the report.
         learned_from: real images that the words were learned from, for the parts, or None.
+        verdict: says of what the parts found whether it may be shared, or None.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class GeneratedImageEvaluation:
         num_pictures: int = 8,
         parts: Sequence[EvaluationPart] = (),
         learned_from: Images | None = None,
+        verdict: SharingVerdict | None = None,
     ) -> None:
         self.network = network
         self.concepts = list(concepts)
@@ -92,6 +95,7 @@ class GeneratedImageEvaluation:
         self.batch_size = batch_size
         self.num_pictures = num_pictures
         self.parts = list(parts)
+        self.verdict = verdict
         self.evaluated = EvaluatedImages(generated, reference, learned_from, self.concepts, self.output_dir)
 
     def check(self) -> None:
@@ -136,7 +140,7 @@ class GeneratedImageEvaluation:
         page = report.render(metrics, seen, self.sets, self.settings)
         write_evaluation(self.output_dir, document, page, self.network)
         self._log(metrics)
-        return run_parts(self.parts, self.evaluated, document, page)
+        return run_parts(self.parts, self.evaluated, document, page, self.output_dir, self.verdict)
 
     def _separation(self, images: ClassifiedImages) -> IntervalEstimate:
         negative, positive = (images.of(concept).log_odds for concept in self.concepts)

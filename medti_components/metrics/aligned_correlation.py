@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-_SOURCES_AT_ONCE = 16
 _FAINTEST = 1e-3  # standard deviation under which a window counts as flat; a grey level of 255 is 8e-3
 
 
@@ -20,19 +19,20 @@ class AlignedCorrelation:
     edge, and squares of y at every place and of every edge down to ``smallest_crop``, each of y and of y mirrored. Both
     images are first reduced to ``size`` pixels, which takes most of noise and compression away; every window is
     standardised channel by channel, which takes brightness and contrast away (Lewis, "Fast normalized
-    cross-correlation", 1995).
+    cross-correlation", 1995). Only the ``num_candidates`` best of a search at half of ``size`` are looked at.
 
     Args:
         any_orientation: y is turned by quarters too, for images that have no up, down, left and right.
         size: edge in pixels at which images are compared.
         smallest_crop: edge of the smallest window as a share of y's, in (0, 1].
+        num_candidates: sources of an image that are looked at closely.
         device: where it is computed.
         show_progress: whether a bar with the time left goes to stderr.
 
     >>> image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> compare = AlignedCorrelation(show_progress=False)
     >>> round(float(compare(image.flip(-1) * 0.5 + 0.2, image)), 4)
-    0.9999
+    1.0
     """
 
     def __init__(
@@ -40,64 +40,78 @@ class AlignedCorrelation:
         any_orientation: bool = False,
         size: int = 32,
         smallest_crop: float = 0.75,
+        num_candidates: int = 32,
         device: str | torch.device = "cpu",
         show_progress: bool = True,
     ) -> None:
         self.any_orientation = any_orientation
         self.size = size
         self.smallest_crop = smallest_crop
+        self.num_candidates = num_candidates
         self.device = torch.device(device)
         self.show_progress = show_progress
 
     @torch.no_grad()
     def __call__(self, images: Tensor, sources: Tensor, description: str = "comparing images") -> Tensor:
-        """Return the correlation of each of ``images`` with each of ``sources``, float32 (n, m) in [-1, 1], on the CPU.
+        """Return the correlation of each of ``images`` with each of ``sources``, on the CPU.
 
         Args:
             images: (n, C, H, W), the x of the formula.
             sources: (m, C, H', W'), the y.
             description: what the bar says.
+
+        Returns:
+            float32 (n, m) in [-1, 1], minus infinity for sources that are no candidates.
         """
         if _is_grey(images) and _is_grey(sources):
             images, sources = images[:, :1], sources[:, :1]
-        templates = self._templates(images.to(self.device))
-        best = torch.full((len(images), len(sources)), -1.0)
-        with tqdm(total=len(sources), desc=description, unit="image", disable=not self.show_progress) as bar:
-            for start in range(0, len(sources), _SOURCES_AT_ONCE):
-                part = _resized(sources[start : start + _SOURCES_AT_ONCE].to(self.device), self.size)
-                best[:, start : start + len(part)] = self._best(templates, part).cpu()
-                bar.update(len(part))
-        return best
-
-    def _templates(self, images: Tensor) -> dict[int, Tensor]:
-        """Standardised images by edge: reduced to the edge of each window, and the middle of each at full size."""
-        smallest = max(2, math.ceil(self.size * self.smallest_crop))
-        margin = self.size // 16
-        middle = _resized(images, self.size)[:, :, margin : self.size - margin, margin : self.size - margin]
-        templates = {edge: _standardised(_resized(images, edge).flatten(2)) for edge in range(smallest, self.size)}
-        edge = middle.shape[-1]
-        shifted = _standardised(middle.flatten(2))
-        templates[edge] = torch.cat([templates[edge], shifted]) if edge in templates else shifted
-        return templates
-
-    def _best(self, templates: dict[int, Tensor], sources: Tensor) -> Tensor:
-        """Best correlation (n, m) of few sources at full size."""
-        num_channels = sources.shape[1]
-        found = []
-        for oriented in self.orientations(sources):
-            for edge, template in templates.items():
-                windows = oriented.unfold(2, edge, 1).unfold(3, edge, 1).permute(0, 2, 3, 1, 4, 5)
-                windows = _standardised(windows.reshape(len(sources), -1, num_channels, edge * edge))
-                correlation = template @ windows.flatten(0, 1).T / num_channels
-                found.append(correlation.view(len(template), len(sources), -1).amax(dim=2))
-        num_images = min(map(len, found))
-        return torch.stack([each.view(-1, num_images, len(sources)).amax(dim=0) for each in found]).amax(dim=0)
+        images, sources = images.to(self.device), sources.to(self.device)
+        is_candidate = torch.ones(len(images), len(sources), dtype=torch.bool, device=self.device)
+        hidden = not self.show_progress
+        with tqdm(total=2 * len(sources), desc=description, unit="image", disable=hidden) as bar:
+            if len(sources) > self.num_candidates:
+                rough = self._at_size(self.size // 2, images, sources, is_candidate, bar)
+                best = rough.topk(self.num_candidates, dim=1).indices
+                is_candidate = torch.zeros_like(is_candidate).scatter_(1, best, True)
+            else:
+                bar.update(len(sources))
+            return self._at_size(self.size, images, sources, is_candidate, bar).cpu()
 
     def orientations(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield ``images`` (..., H, W), these mirrored and, with ``any_orientation``, both turned by quarters."""
         for turns in range(4 if self.any_orientation else 1):
-            turned = images.rot90(turns, (2, 3))
+            turned = images.rot90(turns, (-2, -1))
             yield turned
             yield turned.flip(-1)
+
+    def _at_size(self, size: int, images: Tensor, sources: Tensor, is_wanted: Tensor, bar: "tqdm[None]") -> Tensor:
+        """Correlation of the wanted pairs at one size, minus infinity elsewhere."""
+        templates = self._templates(size, images)
+        best = torch.full(is_wanted.shape, -math.inf, device=self.device)
+        for index, source in enumerate(_resized(sources, size)):
+            wanted = is_wanted[:, index].nonzero().flatten()
+            if len(wanted):
+                best[wanted, index] = self._best([template[wanted] for template in templates], source)
+            bar.update()
+        return best
+
+    def _templates(self, size: int, images: Tensor) -> list[Tensor]:
+        """Images (n, C, edge, edge) as the windows would show them: reduced to each edge, and their middle."""
+        smallest = max(2, math.ceil(size * self.smallest_crop))
+        margin = max(1, size // 16)
+        middle = _resized(images, size)[:, :, margin : size - margin, margin : size - margin]
+        return [_standardised(each) for each in (middle, *(_resized(images, edge) for edge in range(smallest, size)))]
+
+    def _best(self, templates: list[Tensor], source: Tensor) -> Tensor:
+        """Best correlation (n,) of images, as templates, with one source (C, size, size)."""
+        found = []
+        oriented = torch.stack(list(self.orientations(source)))
+        for template in templates:
+            edge = template.shape[-1]
+            windows = oriented.unfold(2, edge, 1).unfold(3, edge, 1).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+            products = template.flatten(1) @ _standardised(windows).flatten(1).T
+            found.append(products.amax(dim=1) / len(source))
+        return torch.stack(found).amax(dim=0)
 
 
 def _resized(images: Tensor, edge: int) -> Tensor:
@@ -105,10 +119,10 @@ def _resized(images: Tensor, edge: int) -> Tensor:
 
 
 def _standardised(windows: Tensor) -> Tensor:
-    """Windows (..., C, pixels) as (..., C * pixels), each channel of mean 0 and norm 1."""
-    centred = windows - windows.mean(dim=-1, keepdim=True)
-    norm = centred.norm(dim=-1, keepdim=True)
-    return (centred / norm.clamp(min=_FAINTEST * math.sqrt(windows.shape[-1]))).flatten(-2)
+    """Windows (n, C, H, W), each channel of mean 0 and norm 1."""
+    centred = windows - windows.mean(dim=(-2, -1), keepdim=True)
+    norm = centred.square().sum(dim=(-2, -1), keepdim=True).sqrt()
+    return centred / norm.clamp(min=_FAINTEST * math.sqrt(windows.shape[-2] * windows.shape[-1]))
 
 
 def _is_grey(images: Tensor) -> bool:

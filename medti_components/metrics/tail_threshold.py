@@ -47,11 +47,11 @@ class TailThreshold:
         0.4
         """
         if not 0 < rate < _SHARE_IN_TAIL:
-            raise ConfigError(f"copy_false_positive_rate must be in (0, {_SHARE_IN_TAIL}), got {rate}")
+            raise ConfigError(f"the rate of a threshold must be in (0, {_SHARE_IN_TAIL}), got {rate}")
         if len(values) < MIN_VALUES:
             raise DataError(
                 f"copies must be told from at least {MIN_VALUES} real images, held-out and training ones together, got "
-                f"{len(values)}: raise --num_test_cases, or leave copies out by --parts"
+                f"{len(values)}: raise --num_test_cases, or take '@copies' out of parts"
             )
         start = float(values.quantile(1 - _SHARE_IN_TAIL))
         excess = (values[values > start] - start).double()

@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from report_pages import active_content, alternative_texts, outside_references
 from safetensors.torch import load_file
 
 from medti_components.engines.generated_image_evaluation import GeneratedImageEvaluation
@@ -17,6 +19,7 @@ from medti_components.metrics.evaluation_part import EvaluatedImages, PartResult
 from medti_components.metrics.feature_scale import FeatureScale
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance
+from medti_components.metrics.sharing_verdict import SharingCheck, SharingVerdict
 from medti_components.networks.finding_classifier import FindingClassifier
 
 CONCEPTS = ["<healthy>", "<ill>"]
@@ -101,6 +104,8 @@ def test_report_needs_nothing_from_outside(network: FindingClassifier, tmp_path:
     assert set(sources) == {"data:image/png;base64,"}
     assert "&lt;ill&gt;" in page
     assert "&lt;somewhere&gt;" in page
+    assert outside_references(page) == [] and active_content(page) == []
+    assert "In short" in page and all(alternative_texts(page))
     assert "8 positive, 8 negative" in page
 
 
@@ -129,8 +134,8 @@ def test_report_shows_colours_where_channels_have_no_names(network: FindingClass
     for name, channel_names in (("colour", None), ("grey", ["t2w", "adc", "hbv"])):
         evaluation(network, tmp_path / name, channel_names=channel_names, num_pictures=2).run()
         page = (tmp_path / name / "report.html").read_text()
-        last = re.findall('base64,([^"]*)', page)[-1]
-        with Image.open(io.BytesIO(base64.b64decode(last))) as picture:
+        first = re.findall('base64,([^"]*)', page)[0]
+        with Image.open(io.BytesIO(base64.b64decode(first))) as picture:
             modes[name] = picture.mode, picture.size
     assert modes == {"colour": ("RGB", (2 * 128, 128)), "grey": ("L", (2 * 128, 3 * 128))}
 
@@ -167,6 +172,22 @@ def test_what_was_measured_is_kept_when_a_part_fails(network: FindingClassifier,
     kept = json.loads((tmp_path / "metrics.json").read_text())
     assert {"auc", "kid", "first"} <= set(kept) and "third" not in kept
     assert "<h2>first</h2>" in (tmp_path / "report.html").read_text()
+
+
+def test_verdict_on_the_parts_comes_last(
+    network: FindingClassifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def copies(images: EvaluatedImages) -> PartResult:
+        return PartResult("copies", {"n": 3}, checks=[SharingCheck("copies", False, "3 of 16 are copies")])
+
+    with caplog.at_level(logging.INFO):
+        metrics = evaluation(network, tmp_path, parts=[copies], verdict=SharingVerdict()).run()
+    assert metrics["verdict"]["verdict"] == "not safe to share: 3 of 16 are copies"
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert list(metrics)[-1] == "verdict"
+    assert caplog.messages[-1] == "Verdict: not safe to share: 3 of 16 are copies"
+    page = (tmp_path / "report.html").read_text()
+    assert '<p class="verdict bad">Verdict: not safe to share: 3 of 16 are copies</p>' in page
 
 
 def test_parts_have_names_of_their_own(network: FindingClassifier, tmp_path: Path) -> None:
