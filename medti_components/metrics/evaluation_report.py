@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from medti_components.metrics.classified_images import ClassifiedImages
 from medti_components.metrics.report_page import (
     FURTHER_SECTIONS,
+    HOW_TO_READ,
     figures_table,
     grid_png,
     picture,
@@ -63,30 +64,38 @@ class EvaluationReport:
             sets: the images themselves, items with "image" (3, H, W) in [-1, 1] and "concept".
             settings: shown as they are.
         """
-        parts = [
+        rows = "" if self.channel_names is None else f"Rows: {escape(', '.join(self.channel_names))}. "
+        parts = [HOW_TO_READ, f"<h2>Pictures</h2><p>{rows}The first images, unselected.</p>"]
+        for concept in self.concepts:
+            for name, images in sets.items():
+                if name != "more real":
+                    caption = f"{concept}: {_WORDS[name]}"
+                    parts.append(picture(self._pictures_png(images, concept), caption))
+        parts += [
             "<h2>Is the finding seen?</h2>",
-            "<p>A classifier trained on other real images scores each image. Area under the ROC curve of "
-            f"{escape(self.concepts[1])} against {escape(self.concepts[0])}; 0.5 is chance, 1 is perfect.</p>",
+            "<p>A classifier trained on other real images, which has seen no generated one, scores each image. The "
+            "figure is the chance that it finds an image of "
+            f"{escape(self.concepts[1])} more suspicious than one of {escape(self.concepts[0])} (area under the ROC "
+            "curve): 0.5 is guessing, 1 is perfect. Generated images carry the finding as real ones do where both "
+            "figures agree.</p>",
             figures_table([(_WORDS[name], figure) for name, figure in metrics["auc"].items()], "AUC"),
             picture(_roc_png(seen, self.concepts), "ROC curves", "ROC curves of the classifier"),
-            "<h2>How far are generated from real images?</h2>",
+            "<h2>How far from real images are generated ones, as the classifier sees them?</h2>",
             "<p>Kernel inception distance (KID) to held-out real images on the classifier's features: zero for equal "
-            "distributions. Other real images at their own n show what is reachable.</p>",
+            "distributions, also at few images. Other real images at their own n show what is reachable.</p>",
         ]
         for concept, figures in metrics["kid"].items():
             parts += [
                 f"<h3>{escape(concept)}</h3>",
                 figures_table([(_WORDS[name], figure) for name, figure in figures.items()], "KID"),
             ]
-        rows = "" if self.channel_names is None else f"Rows: {escape(', '.join(self.channel_names))}. "
-        parts.append(f"<h2>Pictures</h2><p>{rows}The first images, unselected.</p>")
-        for concept in self.concepts:
-            for name, images in sets.items():
-                if name != "more real":
-                    caption = f"{concept}: {_WORDS[name]}"
-                    parts.append(picture(self._pictures_png(images, concept), caption))
         parts += [FURTHER_SECTIONS, "<h2>Settings</h2>", settings_table(settings)]
-        return report_page("Generated images beside real ones", parts)
+        real, generated = (metrics["auc"][name] for name in ("real", "generated"))
+        summary = (
+            f"A classifier trained on real images tells generated images with the finding from those without by an AUC "
+            f"of {generated}, held-out real ones by {real} (0.5 is guessing, 1 is perfect)."
+        )
+        return report_page("Generated images beside real ones", parts, summary=[summary])
 
     def _pictures_png(self, images: Images, concept: str) -> bytes:
         """The first images of a concept, a column each: in colour, or a row a channel."""

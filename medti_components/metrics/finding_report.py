@@ -15,8 +15,10 @@ from medti_components.data.inpainted_images import InpaintedImages
 from medti_components.data.interpolated_images import InterpolatedImages, InterpolatedRows
 from medti_components.metrics.finding_scores import FindingScores
 from medti_components.metrics.inpainting_fidelity import InpaintingFidelity
+from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.report_page import (
     FURTHER_SECTIONS,
+    HOW_TO_READ,
     figures_table,
     grid_png,
     picture,
@@ -59,11 +61,14 @@ class FindingReport:
             inpainted: the painted images, where they were judged.
             settings: shown as they are.
         """
-        parts = [
-            "<p>A classifier trained on other real images scores each image. It has seen no generated one.</p>",
+        parts = [HOW_TO_READ, "<h2>Pictures</h2><p>The first images of each kind, unselected.</p>"]
+        for name, images in sets.items():
+            parts += self._pictures(_WORDS[name], images)
+        parts += [
             "<h2>Single findings</h2>",
-            f"<p>Area under the ROC curve of each finding alone against {escape(self.findings.negative)}; 0.5 is "
-            "chance, 1 is perfect.</p>",
+            "<p>A classifier trained on other real images, which has seen no generated one, scores each image. The "
+            "figure is the chance that it finds an image of a finding more suspicious than one of "
+            f"{escape(self.findings.negative)} (area under the ROC curve): 0.5 is guessing, 1 is perfect.</p>",
             _sets_table(metrics["auc"], "AUC"),
             "<h2>Are the findings seen that were asked for?</h2>",
             "<p>Share of images in which every finding is seen that they have or were asked for, whatever else is "
@@ -74,14 +79,12 @@ class FindingReport:
                 "nothing seen",
             ),
         ]
-        for name, images in sets.items():
-            parts += self._pictures(_WORDS[name], images)
         if interpolated is not None:
             parts += self._interpolation(metrics["interpolation"], seen["interpolated"], interpolated)
         if inpainted is not None:
             parts += self._inpainting(metrics["inpainting"], inpainted)
         parts += [FURTHER_SECTIONS, "<h2>Settings</h2>", settings_table(settings)]
-        return report_page("Findings in generated images", parts)
+        return report_page("Findings in generated images", parts, summary=_summary(metrics["detection"]))
 
     def _pictures(self, words: str, images: Any) -> list[str]:
         """The first images of each combination of findings, unselected."""
@@ -130,6 +133,18 @@ class FindingReport:
         return parts + [
             picture(grid_png(columns), f"{name}: before, soft mask, after") for name, columns in first.items()
         ]
+
+
+def _summary(detection: Mapping[str, Mapping[str, IntervalEstimate]]) -> list[str]:
+    """Say of images with one, two, ... findings, of each set that was made, in how many all are seen."""
+    sentences = []
+    for name in ("generated", "composed"):
+        for group, share in detection.get(name, {}).items():
+            if group.endswith(("finding", "findings")):
+                sentence = f"All that was asked for is seen in {share.value:.0%} of the {_WORDS[name]} with {group}"
+                real = detection["real"].get(group)
+                sentences.append(f"{sentence}{f', against {real.value:.0%} of real ones' if real else ''}.")
+    return sentences
 
 
 def _sets_table(figures: Mapping[str, Mapping[str, Any]], heading: str) -> str:

@@ -96,11 +96,11 @@ class LesionConsistency:
             "n": {"negative": len(negatives), "positive": len(positives)},
         }
         figures = {"spots": shares, "positive_less_negative": gaps, "calibration": calibration}
-        ill = shares[images.concepts[1]]
-        summary = (
-            f"{ill['generated'].value:.0%} of the generated images of {images.concepts[1]} show a spot that is dark on "
-            f"ADC and bright on HBV at the same place, against {ill['real'].value:.0%} of real ones."
-        )
+        counted = [
+            f"in {own['generated'].value:.0%} of the generated images of {concept} (real ones: {own['real'].value:.0%})"
+            for concept, own in reversed(shares.items())
+        ]
+        summary = f"A spot that is dark on ADC and bright on HBV at the same place shows {' and '.join(counted)}."
         return PartResult("modality", figures, [*_tables(figures), *pictures], summary)
 
     def _pictures_png(self, images: Tensor, spots: Spots, seen: Tensor) -> bytes:

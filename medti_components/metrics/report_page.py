@@ -18,6 +18,13 @@ from medti_components.metrics.interval_estimate import IntervalEstimate
 FURTHER_SECTIONS = "<!-- further sections -->"
 """Stands in a page where :func:`add_sections` puts sections; text of users is escaped and can't hold it."""
 
+HOW_TO_READ = (
+    "<p>Figures come with the number of images behind them, n, and an interval of the values that these images agree "
+    "with, at the confidence given: few images, wide intervals. Where the difference of two figures is given, they are "
+    "shown to differ if its interval leaves out 0.</p>"
+)
+"""Stands above the sections of a page of figures."""
+
 # The browser itself keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _VERDICT, _FURTHER_SUMMARY = "<!-- verdict -->", "<!-- further summary -->"
@@ -39,6 +46,7 @@ p, li { max-width: 46em; } a { color: inherit; }
 .summary h2 { border: 0; margin-top: .4em; padding-top: 0; }
 .table { overflow-x: auto; margin: 1em 0; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .35em .9em .35em 0; text-align: left; vertical-align: top; }
+thead ~ tbody td:nth-of-type(-n+2) { white-space: nowrap; }
 thead th { border-bottom-width: 2px; } tbody th { font-weight: normal; }
 figure { margin: 1.2em 0; } img { max-width: 100%; height: auto; background: #fff; } figcaption { color: var(--faint); }
 @media print { nav { display: none; } figure, tr { break-inside: avoid; } }

@@ -8,6 +8,7 @@ import pytest
 import torch
 from generated_runs import change_lines, write_inpainting, write_interpolation, write_run
 from PIL import Image
+from report_pages import active_content, alternative_texts, outside_references
 from safetensors.torch import load_file
 from torch import nn
 
@@ -127,6 +128,8 @@ def test_report_needs_nothing_from_outside(folders):
     assert sources == ["data:image/png;base64,"] * (4 + 3 + 1 + 1 + 2)
     assert "&lt;b&gt;" in page and "<b>" not in page
     assert "2 positive, 2 negative" in page
+    assert outside_references(page) == [] and active_content(page) == []
+    assert "In short" in page and all(alternative_texts(page))
 
 
 def test_paintings_into_what_had_the_finding_leave_the_share_open(folders):

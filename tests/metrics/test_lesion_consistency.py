@@ -50,7 +50,10 @@ def test_spots_are_counted_where_both_sequences_agree(tmp_path):
     # exact interval of 12 of 12: from 0.025 ** (1 / 12)
     assert spots[POSITIVE]["real"].low == pytest.approx(0.025 ** (1 / 12))
     assert spots[POSITIVE]["difference"].value == 0 and spots[POSITIVE]["difference"].low < 0
-    assert result.name == "modality" and "100% of the generated" in result.summary
+    assert (
+        result.name == "modality"
+        and "in 100% of the generated images of <positive> (real ones: 100%)" in result.summary
+    )
 
 
 @pytest.mark.parametrize("positive", ["apart", "dark"])
