@@ -3,6 +3,7 @@
 
 import json
 import logging
+import signal
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -173,7 +174,11 @@ def _served(app: "Flask", study: ReaderStudy, host: str, port: int) -> Iterator[
         shown = f"[{host}]" if ":" in host else host
         yield f"open in a browser: http://{shown}:{bound}/{study.link_key}/"
         yield f"answers go to {ANSWERS}/ in output_dir; Ctrl-C stops, the same command goes on"
-        server.serve_forever()  # ends by itself when interrupted from the keyboard
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping it is as good as Ctrl-C
+        try:
+            server.serve_forever()  # ends by itself when interrupted
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _bound(host: str, port: int) -> socket.socket:

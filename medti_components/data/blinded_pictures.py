@@ -62,8 +62,8 @@ class BlindedPictures:
         if channels not in CHANNELS:
             raise ConfigError(f"channels must be one of {', '.join(CHANNELS)}, got '{channels}'")
         paths = [*real, *synthetic]
-        bar = tqdm(paths, desc="looking at pictures", unit="picture", disable=not show_progress)
-        self.facts = {path: _facts(path) for path in bar}
+        with tqdm(paths, desc="looking at pictures", unit="picture", disable=not show_progress) as bar:
+            self.facts = {path: _facts(path) for path in bar}
         self._check_distinct(paths)
         smallest = min(paths, key=lambda path: self.facts[path].edge)
         if image_size > self.facts[smallest].edge:

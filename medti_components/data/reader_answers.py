@@ -48,6 +48,8 @@ class ReaderAnswer:
     @property
     def is_whole(self) -> bool:
         """Whether the answer is one that the page can give."""
+        if not isinstance(self.item, int) or self.item < 0:
+            return False
         if len(self.shown) == 2:
             return sorted(self.shown) == list(KINDS) and self.answer in SIDES
         return len(self.shown) == 1 and self.shown[0] in KINDS and self.answer in KINDS and self.rating in RATINGS
@@ -99,7 +101,9 @@ class AnswerFile:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise OutputError(f"'{self.path}' can't be written ({error.strerror}): free space or its rights") from error
+            raise OutputError(
+                f"'{self.path}' can't be written ({error.strerror}): free space or correct its rights"
+            ) from error
 
     def _answer(self, number: int, line: bytes) -> ReaderAnswer:
         try:

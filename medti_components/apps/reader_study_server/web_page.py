@@ -18,7 +18,7 @@ from medti_components.errors import ConfigError, MedtiError
 
 logger = logging.getLogger(__name__)
 
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}")
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_\-]{0,31}")  # as browsers read it, too
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
