@@ -127,7 +127,7 @@ class ParameterPictures:
         """Write ``figure2.png``."""
         inversion = self.cells.inversion
         names = image_names(inversion.concepts, 1, inversion.image_seed(inversion.seed))
-        grid = PictureGrid(f"Synthetic images of one seed, {inversion.bundle.content('inference')['base_model']}")
+        grid = PictureGrid("Synthetic images of one seed, first channel")
         cells = [cell for table in TABLES for cell in self.grid.cells(table)]
         for axis in TITLES:
             for concept, (name,) in names.items():

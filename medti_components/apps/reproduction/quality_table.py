@@ -153,9 +153,10 @@ class QualityTable:
             axes.set_xlabel(TITLES[name])
             axes.set_ylabel("KID", color="C0")
             paper = [(row.cell.value, row.cell.paper) for row in rows if row.cell.paper is not None]
-            other = axes.twinx()
-            other.plot([value for value, _ in paper], [fid for _, fid in paper], "x--", color="0.5")
-            other.set_ylabel("paper's FID", color="0.4")
+            if paper:
+                other = axes.twinx()
+                other.plot([value for value, _ in paper], [fid for _, fid in paper], "x--", color="0.5")
+                other.set_ylabel("paper's FID", color="0.4")
             axes.set_xticks([row.cell.value for row in rows])
         figure.savefig(path, format="png", dpi=120)
 
