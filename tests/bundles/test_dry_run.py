@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from configs_of_bundles import CHEST, CLASSIFICATION, HISTOPATHOLOGY, PROSTATE
+from configs_of_bundles import CHEST, CLASSIFICATION, HISTOPATHOLOGY, PROSTATE, REPOSITORY
 from PIL import Image
 
 from medti_components.networks.embedding_file import save_embedding
@@ -101,6 +101,30 @@ def test_a_classifier_s_training_and_a_classification(told, classifying_training
         output_dir=tmp_path / "none",
     )
     assert row(text, "batches of images")[0] == "3"
+
+
+def test_an_evaluation_tells_its_data_and_its_classifier_s_steps_over_an_overlay(told, patches, tmp_path):
+    text = told(
+        "evaluating",
+        [HISTOPATHOLOGY / "evaluate.json", REPOSITORY / "configs" / "embedded.json"],
+        dataset_dir=patches,
+        cache_dir=tmp_path / "cache",
+        output_dir=tmp_path / "out",
+        num_cases=2,
+        num_validation_cases=1,
+        num_test_cases=3,
+        num_classifier_cases=4,
+        num_classifier_validation_cases=1,
+        classifier_epochs=5,
+        classifier_batch_size=3,
+        show_progress=False,
+        device="cpu",
+    )
+    assert row(text, "reference") == ["3", "3", "6"]
+    assert row(text, "learned_from") == ["2", "2", "4"]
+    assert row(text, "train") == ["4", "4", "8"]
+    assert row(text, "steps of train::trainer")[0] == "15"
+    assert "base_model" not in text
 
 
 def test_a_base_model_of_the_hub_that_is_not_here_is_not_fetched(told, training, tmp_path):

@@ -53,7 +53,7 @@ def dry_run_report(config: Mapping[str, Any], run_id: str, own: Mapping[str, Any
             [f"  {name}", *(str(count[concept]) for concept in columns), str(count.total())] for name, count in counts
         ]
         parts.append(_table(["images of data sets", *columns, "all"], rows))
-    missing = [key for key in HUB_MODELS if key in config and not _is_here(values, key)]
+    missing = [key for key in HUB_MODELS if key in values and not _is_here(values, key)]
     if "architecture" in values and values["architecture"] != "resnet":
         missing = [key for key in missing if key != "pretrained_model"]
     if missing:
@@ -70,7 +70,9 @@ def dry_run_report(config: Mapping[str, Any], run_id: str, own: Mapping[str, Any
 def _settings(values: Mapping[str, Any], config: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[list[str]]:
     for key, value in values.items():
         mark = " " if config[key] == own.get(key) else "*"
-        yield [f"{mark} {key}", value if isinstance(value, str) else json.dumps(value, default=str)]
+        is_plain = isinstance(value, str | bool | int | float | list | dict | None)
+        text = value if isinstance(value, str) else json.dumps(value, default=str) if is_plain else "computed"
+        yield [f"{mark} {key}", text]
 
 
 def _counts(parser: ConfigParser, parts: Mapping[str, Any]) -> Iterator[tuple[str, "Counter[str]"]]:
