@@ -106,6 +106,17 @@ def test_all_four_folders_are_judged(run_config, evaluating, stack):
     page = (evaluating["output_dir"] / "report.html").read_text()
     assert set(re.findall(r'src="([^"]{0,22})', page)) == {"data:image/png;base64,"}
     assert "Interpolation" in page and "Inpainting" in page
+    assert "num_cases is 0" in metrics["modality"]["undetermined"]
+
+
+def test_left_and_right_are_learned_from_what_the_words_were(run_config, evaluating):
+    evaluating |= {"num_cases": 1, "num_test_cases": 2, "parts": ["@modality"]}
+    for name in ("composed", "interpolated", "inpainted"):
+        del evaluating[f"{name}_dir"]
+    run_config("evaluating", [EVALUATE], **evaluating)
+    modality = metrics_of(evaluating)["modality"]
+    assert set(modality["order"]) == {*TOKENS, "all"} and modality["num_calibration_images"] == 4
+    assert modality["order"]["all"]["generated"]["n"] == {"images": 8}
 
 
 def test_folders_that_are_null_are_left_out(run_config, evaluating):

@@ -105,6 +105,9 @@ def test_baseline_and_second_reference_stand_beside(run_config, evaluating, gene
     for figures in metrics["kid"].values():
         assert figures["generated"] == figures["initial rows"]
         assert figures["more real"]["n"] == {"images": 4, "reference": 4}
+    assert metrics["modality"]["calibration"]["n"] == {"negative": 4, "positive": 4}
+    for concept in CONCEPTS:
+        assert metrics["modality"]["spots"][concept]["generated"]["n"] == {"images": 4}
 
 
 def test_same_seed_gives_the_same_figures(run_config, evaluating, tmp_path):
@@ -184,3 +187,43 @@ def test_augmentation_blurs_and_noises_but_never_flips():
     names = {entry["_target_"] for entry in load(EVALUATE)["augmentation"]["transforms"]}
     assert {"RandAffined", "RandGaussianSmoothd", "RandGaussianNoised", "RandShiftIntensityd"} <= names
     assert not any("Flip" in name or "Rotate90" in name for name in names)
+
+
+def test_quality_of_images_is_measured_beside_real_ones_own(run_config, evaluating):
+    evaluating |= {"num_cases": 4, "num_test_cases": 4}
+    run_config("evaluating", [EVALUATE], **{**evaluating, "parts": ["@quality"]})
+    quality = json.loads((evaluating["output_dir"] / "metrics.json").read_text())["quality"]
+    assert quality["features"] == "embedded"
+    for kind in ("generated", "real"):
+        assert quality["all"][kind]["kid"]["n"] == {"images": 8, "reference": 8}
+    assert quality["all"]["generated"]["fid"]["value"] > quality["all"]["real"]["fid"]["value"]
+
+
+def test_folder_of_pictures_stands_in_for_the_data_set(run_config, evaluating, generated_dir, tmp_path):
+    for name in CONCEPTS:
+        (tmp_path / "real" / name.strip("<>")).mkdir(parents=True)
+    stream = np.random.default_rng(1)
+    for index in range(12):
+        path = tmp_path / "real" / CONCEPTS[index % 2].strip("<>") / f"{index}.png"
+        Image.fromarray(stream.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    keys = {**evaluating, "dataset_dir": "no/such", "classifier_dataset_dir": None, "reference_dir": tmp_path / "real"}
+    run_config("comparing", [EVALUATE], **keys)
+    metrics = json.loads((evaluating["output_dir"] / "metrics.json").read_text())
+    assert set(metrics) == {"settings", "versions", "quality"}
+    assert metrics["quality"][CONCEPTS[0]]["generated"]["kid"]["n"] == {"images": 7, "reference": 6}
+    assert (evaluating["output_dir"] / "report.html").is_file()
+    assert not (evaluating["output_dir"] / "classifier.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("run_id", "overrides", "pattern"),
+    [
+        ("comparing", {}, "comparing needs reference_dir, got null: set --reference_dir to a folder of pictures"),
+        ("comparing", {"reference_dir": "no/such"}, "reference_dir 'no/such' is no folder: correct --reference_dir"),
+        ("comparing", {"features": "vgg"}, "features must be one of .*embedded.*"),
+        ("evaluating", {"features": "inception", "feature_weights": "no.pt"}, "feature_weights 'no.pt' does not exist"),
+    ],
+)
+def test_comparison_that_can_t_be_made(line_of, evaluating, run_id, overrides, pattern):
+    line = line_of(run_id, [EVALUATE], **{**evaluating, **overrides})
+    assert re.search("^error: " + pattern, line)

@@ -73,6 +73,8 @@ def test_one_epoch_of_evaluation(run_config, evaluating, stack):
     assert set(metrics["auc"]) == {"real", "generated", "more real"}
     assert metrics["auc"]["generated"]["n"] == {"positive": 5, "negative": 5}
     assert set(metrics["kid"]) == {*CONCEPTS}
+    assert set(metrics["modality"]) == {*CONCEPTS}
+    assert metrics["modality"][CONCEPTS[0]]["eosin, mean"]["generated"]["distance"]["n"] == {"generated": 5, "real": 5}
     assert metrics["num_classifier_training_images"] == 8
     assert metrics["settings"]["made by"] == {"scheduler": ["A"], "seeds": [0, 9]}
 
@@ -81,8 +83,8 @@ def test_report_shows_the_patches_in_colour(run_config, evaluating):
     run_config("evaluating", [EVALUATE], **evaluating)
     page = (evaluating["output_dir"] / "report.html").read_text()
     assert "Rows:" not in page
-    last = re.findall('base64,([^"]*)', page)[-1]
-    with Image.open(io.BytesIO(base64.b64decode(last))) as picture:
+    first = re.findall('base64,([^"]*)', page)[0]
+    with Image.open(io.BytesIO(base64.b64decode(first))) as picture:
         assert picture.mode == "RGB"
 
 

@@ -65,6 +65,22 @@ def test_interval_covers_zero_for_one_distribution_as_often_as_stated(width: int
     assert 180 <= covered <= 199
 
 
+def test_interval_covers_zero_where_few_directions_carry_all() -> None:
+    """There the distance is far from normal, and an interval that took it for normal would hold 0 always."""
+    scale = torch.arange(1, 17, dtype=torch.double) ** -1.5 * 4
+    covered = 0
+    for trial in range(200):
+        estimate = KernelInceptionDistance()(gaussian(2 * trial) * scale, gaussian(2 * trial + 1) * scale)
+        covered += estimate.low <= 0 <= estimate.high
+    assert 180 <= covered <= 198
+
+
+def test_same_seed_gives_the_same_interval() -> None:
+    x, y = gaussian(0), gaussian(1)
+    assert KernelInceptionDistance(seed=1)(x, y) == KernelInceptionDistance(seed=1)(x, y)
+    assert KernelInceptionDistance(seed=1)(x, y) != KernelInceptionDistance(seed=2)(x, y)
+
+
 def test_interval_covers_the_true_distance_where_distributions_differ() -> None:
     # Degree 2, gamma 1, coefficient 0, one feature: k(x, y) = x^2 y^2, so KID = (E x^2 - E y^2)^2. Here
     # E x^2 = 1 + 1^2 = 2 and E y^2 = 1: KID = 1.
