@@ -96,7 +96,7 @@ class LeftRightOrder:
             [ConceptImages.of(images.training, concept, "training").images for concept in images.concepts]
         )
         axis = AsymmetryAxis(learned_from)
-        scores: dict[str, dict[str, Tensor]] = {concept: {} for concept in (*images.concepts, _ALL)}
+        scores: dict[str, dict[str, Tensor]] = {concept: {} for concept in (_ALL, *images.concepts)}
         means = [learned_from.mean(dim=0)]
         for name, dataset in (("real", images.reference), ("generated", images.generated)):
             own = {concept: ConceptImages.of(dataset, concept, name).images for concept in images.concepts}
@@ -149,6 +149,9 @@ def _tables(figures: Mapping[str, Any]) -> list[str]:
     for concept, own in figures["order"].items():
         shares = [(_WORDS[name], figure) for name, figure in own.items() if not name.startswith("asymmetry")]
         means = [(_WORDS[name], figure) for name, figure in own.items() if name.startswith("asymmetry")]
-        parts += [f"<h3>{escape(concept)}</h3>", figures_table(shares, "share in order")]
+        parts += [
+            f"<h3>{escape('all concepts' if concept == _ALL else concept)}</h3>",
+            figures_table(shares, "share in order"),
+        ]
         parts += [figures_table(means, "mean asymmetry")] if means else []
     return parts

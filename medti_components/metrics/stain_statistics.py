@@ -13,7 +13,7 @@ from torch import Tensor
 from medti_components.metrics.concept_images import ConceptImages
 from medti_components.metrics.evaluation_part import EvaluatedImages, PartResult
 from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.metrics.report_page import figures_table, picture, plain_table, plot_png
+from medti_components.metrics.report_page import picture, plain_table, plot_png
 from medti_components.metrics.roc_auc import resample_patients
 from medti_components.random_streams import random_stream
 
@@ -23,6 +23,7 @@ _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 STATISTICS = ("hematoxylin, mean", "hematoxylin, spread", "eosin, mean", "eosin, spread", "brightness, mean")
 _HEADING = "Are sections stained as real ones are?"
 _WORDS = {"generated": "generated", "more real": "other real"}
+_FIGURES = {"standardised_difference": "standardised difference", "distance": "distance"}
 
 
 def stain_amounts(images: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ class StainStatistics:
                     patients = own[name].patients, own["real"].patients
                     figures[concept][statistic][name] = self._compared(values[name], values["real"], name, patients)
         shown = picture(_scatter_png(tables), "An image a point: mean hematoxylin and eosin, in optical density")
-        return PartResult("modality", figures, [*_sections(figures), shown], _summary(figures))
+        return PartResult("modality", figures, _sections(figures, shown), _summary(figures))
 
     def _compared(
         self, first: np.ndarray, second: np.ndarray, name: str, patients: tuple[Sequence[Hashable], Sequence[Hashable]]
@@ -194,27 +195,33 @@ def _summary(figures: Mapping[str, Any]) -> str:
     )
 
 
-def _sections(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _sections(figures: Mapping[str, Mapping[str, Any]], shown: str) -> list[str]:
     parts = [
         f"<h2>{_HEADING}</h2>",
         "<p>Hematoxylin stains nuclei blue, eosin the rest pink. How much of each an image holds is computed from its "
         "colours (Ruifrok and Johnston 2001), in optical density; the spread is that over the image's pixels.</p>",
+        shown,
         "<p>The standardised difference is generated less real in standard deviations between images (Cohen's d): 0.2 "
         "is small, 0.5 moderate, 0.8 large. The distance (Wasserstein's) also sees a difference in variety; it is "
-        "never zero, so read it against that of other real images.</p>",
+        "never zero, so read it against that of other real images. All are against held-out real images.</p>",
     ]
     for concept, statistics in figures.items():
-        names = list(next(iter(statistics.values()))["mean"])
-        means = [[name, *(f"{own['mean'][each]:.3f}" for each in names)] for name, own in statistics.items()]
-        parts += [f"<h3>{escape(concept)}: means over images</h3>", plain_table(["statistic", *names], means)]
-        for figure, heading in (("standardised_difference", "standardised difference"), ("distance", "distance")):
-            rows = [
-                (f"{statistic}: {_WORDS[name]}", own[name][figure])
-                for statistic, own in statistics.items()
-                for name in _WORDS
-                if name in own
+        first = next(iter(statistics.values()))
+        compared = [name for name in _WORDS if name in first]
+        headings = ["statistic", *(f"mean, {_WORDS.get(name, name)}" for name in first["mean"])]
+        headings += [f"{heading}, {_WORDS[name]}" for heading in _FIGURES.values() for name in compared]
+        rows = [
+            [
+                statistic,
+                *(f"{mean:.3f}" for mean in own["mean"].values()),
+                *(str(own[name][figure] or "undetermined") for figure in _FIGURES for name in compared),
             ]
-            parts += [f"<h3>{escape(concept)}: {heading}</h3>", figures_table(rows, heading, "statistic")]
+            for statistic, own in statistics.items()
+        ]
+        figure = first["generated"]["distance"]
+        counts = ", ".join(f"{count} {group}" for group, count in figure.counts.items())
+        note = f"<p>n: {escape(counts)}. Intervals: {figure.confidence:.0%}, {escape(figure.method)}.</p>"
+        parts += [f"<h3>{escape(concept)}</h3>", plain_table(headings, rows), note]
     return parts
 
 

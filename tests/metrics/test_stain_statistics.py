@@ -84,7 +84,9 @@ def test_more_eosin_is_found_and_named(tmp_path):
         assert eosin["generated"]["distance"].counts == {"generated": 12, "real": 12}
     assert "clearly" in result.summary and "eosin, mean" in result.summary
     assert all(statistic in "".join(result.html) for statistic in STATISTICS)
-    assert "&lt;tumor&gt;" in "".join(result.html)
+    page = "".join(result.html)
+    assert "<h3>&lt;tumor&gt;</h3>" in page and "n: 12 generated, 12 real. Intervals: 95%" in page
+    assert str(result.figures[TUMOR]["eosin, mean"]["generated"]["distance"]) in page
 
 
 def test_what_words_were_learned_from_may_be_missing(tmp_path):
