@@ -3,6 +3,7 @@
 
 import json
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -188,8 +189,8 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ConfigError(
-            f"port {port} of {host} can't be served at ({error.strerror}): choose another by --port, 0 for a free one, "
-            "or correct --host"
+            f"port {port} of {host} can't be served at ({os.strerror(error.errno or 0)}): choose another by --port, "
+            "0 for a free one, or correct --host"
         ) from error
 
 

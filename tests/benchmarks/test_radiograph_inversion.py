@@ -58,4 +58,4 @@ def test_user_s_mistakes_end_in_one_line(radiographs, tmp_path, capsys, monkeypa
     keys = ["--dataset_dir", str(radiographs), "--cache_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
     assert main([*keys, "--dataset_format", "mimic"]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "error: dataset_format must be 'chexpert' or 'nih', got 'mimic': correct --dataset_format"
+    assert lines[-1] == "error: dataset_format must be one of chexpert, nih, got 'mimic': correct --dataset_format"

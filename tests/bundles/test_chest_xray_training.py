@@ -55,7 +55,7 @@ def test_provenance_tells_the_data_set_s_licence(
 @pytest.mark.parametrize(
     ("overrides", "pattern"),
     [
-        ({"dataset_format": "mimic"}, r"dataset_format must be 'chexpert' or 'nih', got 'mimic': correct"),
+        ({"dataset_format": "mimic"}, r"dataset_format must be one of chexpert, nih, got 'mimic': correct"),
         ({"dataset_format": "nih"}, r"dataset_dir '.*' has no 'Data_Entry_\*.csv' or 'labels.csv': set --dataset_dir"),
         ({"views": ["LL"]}, r"views must be of 'AP' and 'PA', got \['LL'\]: set --views"),
         ({"views": ["PA"]}, r"concept '<chest_xray_\w+>' has . cases.*, num_cases asks for 2 .*: lower --num_cases"),

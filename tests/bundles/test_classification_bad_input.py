@@ -157,7 +157,7 @@ def test_threshold_must_be_a_probability(line_of, classifying, classifier_splits
         EVALUATE,
         **{**classifying, **classifier_splits, "classifier": trained_classifier, "detection_threshold": 1.5},
     )
-    assert line == "error: detection_threshold must be a probability, 0 to 1, got 1.5"
+    assert line == "error: detection_threshold must be at most 1, got 1.5: correct --detection_threshold"
 
 
 def test_mistake_on_the_command_line_is_one_line_and_status_1(tmp_path):

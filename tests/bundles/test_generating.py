@@ -159,7 +159,7 @@ def test_properties_that_monai_asks_for_exist(generating):
         ({"num_inference_steps": 1001}, r"num_inference_steps must be at most 1000"),
         ({"guidance_scale": -1.0}, r"guidance_scale must be at least 0, got -1.0"),
         ({"num_images": 0}, r"num_images must be .*, got 0"),
-        ({"batch_size": 0}, r"batch_size must be a whole number of at least 1, got 0"),
+        ({"batch_size": 0}, r"batch_size must be at least 1, got 0: correct --batch_size"),
         ({"seed": -1}, r"seed must .*, got -1"),
         ({"base_model": "no/such-model"}, r"base model 'no/such-model' is neither .* configs/embedded.json .* offline"),
         ({"sequences": ["t2w", "adc"]}, r"sequences must name one or three sequences, got \['t2w', 'adc'\]"),

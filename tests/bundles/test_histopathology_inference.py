@@ -100,7 +100,7 @@ def test_tumour_is_painted_into_a_patch(run_config, inference, tmp_path):
 @pytest.mark.parametrize(
     ("run_id", "overrides", "pattern"),
     [
-        ("generating", {"output_format": "h5"}, r"output_format must be 'png' or 'pcam', got 'h5': correct"),
+        ("generating", {"output_format": "h5"}, r"output_format must be one of png, pcam, got 'h5': correct"),
         (
             "generating",
             {"prompt": f"{NORMAL} AND {TUMOR}"},

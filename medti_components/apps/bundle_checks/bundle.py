@@ -45,7 +45,9 @@ class Bundle:
         self.overlay_paths = {name: path for name, path in {**beside, **own}.items() if name not in reserved}
         self.metadata = self._read(own[METADATA]) if METADATA in own else None
         self.configs = self._readable({name: own[name] for name in BUNDLE_CONFIGS if name in own})
-        self.overlays = self._readable(self.overlay_paths)
+        overlays = self._readable(self.overlay_paths)
+        # what has a run of its own is laid over nothing
+        self.overlays = {name: content for name, content in overlays.items() if "run" not in content}
 
     @property
     def is_packaged(self) -> bool:
