@@ -4,6 +4,7 @@
 import ast
 import hashlib
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import packages_distributions, version
@@ -35,6 +36,9 @@ def copy_components(folder: Path) -> str:
     for file, text in sources.items():
         (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / name / file).write_text(renamed(text, name), encoding="utf-8", newline="\n")
+        weights = (SOURCE / file).with_suffix(".safetensors")  # those that a network comes with lie beside it
+        if weights.is_file():
+            shutil.copyfile(weights, (folder / name / file).with_suffix(".safetensors"))
     for path, text in configs.items():
         path.write_text(renamed(text, name), encoding="utf-8", newline="\n")
     return name
