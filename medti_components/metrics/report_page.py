@@ -46,7 +46,7 @@ p, li { max-width: 46em; } a { color: inherit; }
 .summary h2 { border: 0; margin-top: .4em; padding-top: 0; }
 .table { overflow-x: auto; margin: 1em 0; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .35em .9em .35em 0; text-align: left; vertical-align: top; }
-thead ~ tbody td:nth-of-type(-n+2) { white-space: nowrap; }
+.figures td:nth-of-type(-n+2) { white-space: nowrap; }
 thead th { border-bottom-width: 2px; } tbody th { font-weight: normal; }
 figure { margin: 1.2em 0; } img { max-width: 100%; height: auto; background: #fff; } figcaption { color: var(--faint); }
 @media print { nav { display: none; } figure, tr { break-inside: avoid; } }
@@ -169,7 +169,7 @@ def figures_table(rows: Sequence[tuple[str, IntervalEstimate | None]], heading: 
         counts = ", ".join(f"{count} {group}" for group, count in figure.counts.items())
         how = f"{figure.confidence:.0%}, {figure.method}"
         cells.append([name, value, interval.strip("[]").replace(", ", " to "), counts, how])
-    return plain_table([first, heading, "interval", "n", "how"], cells)
+    return _table([first, heading, "interval", "n", "how"], cells, "table figures")
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -178,13 +178,17 @@ def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     >>> "<tbody><tr><th scope=\\"row\\">a</th><td>1</td></tr></tbody>" in plain_table(["name", "value"], [["a", "1"]])
     True
     """
+    return _table(headings, rows, "table")
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], classes: str) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     body = ""
     for first, *others in rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
         body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
     thead = f"<thead><tr>{head}</tr></thead>" if headings else ""
-    return f'<div class="table"><table>{thead}<tbody>{body}</tbody></table></div>'
+    return f'<div class="{classes}"><table>{thead}<tbody>{body}</tbody></table></div>'
 
 
 def settings_table(settings: Mapping[str, Any]) -> str:
