@@ -33,3 +33,15 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     padded = functional.pad(image[:, None], (radius,) * 4, mode="replicate")
     across = functional.conv2d(padded, kernel[None, None, None, :])
     return functional.conv2d(across, kernel[None, None, :, None])[:, 0]
+
+
+def blur_matrix(length: int, sigma: float) -> Tensor:
+    """Return the matrix (length, length) that blurs a line of pixels as :func:`gaussian_blur` does.
+
+    ``rows @ image @ columns.T`` is the blurred image; where many small images are blurred, several times as fast.
+
+    >>> line = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])
+    >>> bool(torch.allclose(blur_matrix(5, 1.0) @ line, gaussian_blur(line[None, None], 1.0)[0, 0]))
+    True
+    """
+    return gaussian_blur(torch.eye(length)[:, None], sigma)[:, 0].T.contiguous()
