@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medti_components.errors import ConfigError, DataError
+from medti_components.errors import ConfigError
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
 from medti_components.metrics.binomial_share import binomial_share
 from medti_components.metrics.copy_report import copy_sections
@@ -18,11 +18,11 @@ from medti_components.metrics.evaluation_part import EvaluatedImages, PartResult
 from medti_components.metrics.image_features import ImageFeatures
 from medti_components.metrics.nearest_source import NearestSource
 from medti_components.metrics.sharing_verdict import SharingCheck
-from medti_components.metrics.tail_threshold import TailThreshold
+from medti_components.metrics.tail_threshold import MIN_VALUES, TailThreshold
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_TRAINING_IMAGES = 4
+MIN_TRAINING_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class CopyDetection:
         self,
         features: ImageFeatures,
         correlation: AlignedCorrelation | None = None,
-        false_positive_rate: float = 0.002,
+        false_positive_rate: float = 0.005,
         max_share: float = 0.0,
         num_pairs: int = 8,
         in_colour: bool = False,
@@ -94,21 +94,18 @@ class CopyDetection:
         self.in_colour = in_colour
 
     def __call__(self, images: EvaluatedImages) -> PartResult:
-        """Look for copies.
-
-        Raises:
-            DataError: there are too few training or real images.
-        """
+        """Look for copies; not tested where there are too few real images to tell what is near by."""
         limits = {"copy_false_positive_rate": self.false_positive_rate, "max_copy_share": self.max_share}
-        if images.training is None:
-            check = SharingCheck("copies", None, "copies not tested, as num_cases is 0", limits)
-            return replace(undetermined("copies", "Copies", "num_cases is 0"), checks=[check])
-        sets = {"generated": images.generated, "real": images.reference, "training": images.training}
-        stacked = {name: torch.stack([item["image"] for item in _items(own)]) for name, own in sets.items()}
-        patients = [item.get("patient_id", index) for index, item in enumerate(_items(images.training))]
+        training = [] if images.training is None else _items(images.training)
+        if reason := _too_few(len(training), len(images.reference)):  # type: ignore[arg-type]
+            check = SharingCheck("copies", None, f"copies not tested, as {reason}", limits)
+            return replace(undetermined("copies", "Copies", reason), checks=[check])
+        sets = {"generated": _items(images.generated), "real": _items(images.reference), "training": training}
+        stacked = {name: torch.stack([item["image"] for item in own]) for name, own in sets.items()}
+        patients = [item.get("patient_id", index) for index, item in enumerate(training)]
         searches = self.search(stacked, patients)
         is_copy = torch.stack([search.is_copy for search in searches.values()]).any(dim=0)
-        files = [str(item.get("file", index)) for index, item in enumerate(_items(images.generated))]
+        files = [str(item.get("file", index)) for index, item in enumerate(sets["generated"])]
         figures = self._figures(searches, is_copy, files)
         count, total = int(is_copy.sum()), len(is_copy)
         statement = f"{count} of {total} generated images are copies of training images"
@@ -127,14 +124,9 @@ class CopyDetection:
             patients: of the training images.
 
         Raises:
-            DataError: there are too few training or real images.
+            DataError: there are too few real images.
         """
         training = images["training"]
-        if len(training) < MINIMUM_TRAINING_IMAGES:
-            raise DataError(
-                f"copies can be told where there are {MINIMUM_TRAINING_IMAGES} training images or more, got "
-                f"{len(training)}: raise --num_cases, or take '@copies' out of parts"
-            )
         numbers = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
         patient = torch.tensor([numbers[each] for each in patients])
         own = patient[:, None] == patient[None]
@@ -186,6 +178,16 @@ class CopyDetection:
             "network": self.features.network.name,
             "copies": copies,
         }
+
+
+def _too_few(num_training: int, num_held_out: int) -> str:
+    if not num_training:
+        return "num_cases is 0"
+    if num_training < MIN_TRAINING_IMAGES:
+        return f"there are {num_training} training images, fewer than {MIN_TRAINING_IMAGES}"
+    if (num_real := num_training + num_held_out) < MIN_VALUES:
+        return f"there are {num_real} real images, held-out and training ones, fewer than {MIN_VALUES}"
+    return ""
 
 
 def _items(images: Dataset[dict[str, Any]]) -> list[dict[str, Any]]:

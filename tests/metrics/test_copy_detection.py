@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from smooth_images import smooth_images
 from torch import Tensor, nn
 
-from medti_components.errors import ConfigError, DataError
+from medti_components.errors import ConfigError
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
 from medti_components.metrics.copy_detection import CopyDetection
 from medti_components.metrics.evaluation_part import EvaluatedImages
@@ -52,7 +53,7 @@ def test_copies_are_found_among_others(tmp_path):
     (check,) = result.checks
     assert (check.name, check.is_passed) == ("copies", False)
     assert check.statement == "2 of 14 generated images are copies of training images"
-    assert check.limits == {"copy_false_positive_rate": 0.002, "max_copy_share": 0.0}
+    assert check.limits == {"copy_false_positive_rate": 0.005, "max_copy_share": 0.0}
 
 
 def test_images_of_their_own_pass(tmp_path):
@@ -103,13 +104,19 @@ def test_without_training_images_nothing_is_tested(tmp_path):
     assert result.checks[0].is_passed is None
 
 
-def test_too_few_training_images(tmp_path):
-    message = (
-        "copies can be told where there are 4 training images or more, got 3: raise --num_cases, or take '@copies' "
-        "out of parts"
-    )
-    with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
-        detection()(evaluated(OTHERS, tmp_path, training=TRAINING[:3]))
+@pytest.mark.parametrize(
+    ("training", "held_out", "reason"),
+    [
+        (3, 24, "there are 3 training images, fewer than 4"),
+        (9, 10, "there are 19 real images, held-out and training ones, fewer than 20"),
+    ],
+)
+def test_too_few_images_are_no_test(tmp_path, training, held_out, reason):
+    images = replace(evaluated(OTHERS, tmp_path, TRAINING[:training]), reference=items(HELD_OUT[:held_out]))
+    result = detection()(images)
+    assert result.figures == {"undetermined": reason}
+    (check,) = result.checks
+    assert (check.is_passed, check.statement) == (None, f"copies not tested, as {reason}")
 
 
 @pytest.mark.parametrize(
