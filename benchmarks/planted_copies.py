@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
-from medti_components.metrics.binomial_share import binomial_share
 from medti_components.metrics.copy_detection import CopyDetection
+from medti_components.metrics.exact_share import exact_share
 from medti_components.metrics.image_features import ImageFeatures
 from medti_components.networks.feature_network import feature_network
 from medti_components.random_streams import random_stream
@@ -205,7 +205,7 @@ def main() -> None:
     for number, name in enumerate(("no copies", *kinds)):
         by = {space: torch.cat([trial.found[space][number] for trial in trials]) for space in trials[0].found}
         either = by["pixels"] | by["features"]
-        share = binomial_share(int(either.sum()), len(either))
+        share = exact_share(float(either.double().mean()), len(either), "images")
         rows.append(
             (
                 name,

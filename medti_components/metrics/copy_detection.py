@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from medti_components.errors import ConfigError
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
-from medti_components.metrics.binomial_share import binomial_share
 from medti_components.metrics.copy_report import copy_sections
 from medti_components.metrics.evaluation_part import EvaluatedImages, PartResult, undetermined
+from medti_components.metrics.exact_share import exact_share
 from medti_components.metrics.image_features import ImageFeatures
 from medti_components.metrics.nearest_source import NearestSource
 from medti_components.metrics.sharing_verdict import SharingCheck
@@ -166,11 +166,12 @@ class CopyDetection:
         ]
         return {
             "share": {
-                "generated": binomial_share(int(is_copy.sum()), len(is_copy)),
-                "real": binomial_share(int(real.sum()), len(real)),
+                "generated": exact_share(float(is_copy.double().mean()), len(is_copy), "images"),
+                "real": exact_share(float(real.double().mean()), len(real), "images"),
             },
             "authenticity": {
-                name: binomial_share(int(own.sum()), len(own)) for name, own in features.authentic.items()
+                name: exact_share(float(own.double().mean()), len(own), "images")
+                for name, own in features.authentic.items()
             },
             "threshold": {"pixels": pixels.threshold.value, "features": features.threshold.value},
             "false_positive_rate": self.false_positive_rate,
