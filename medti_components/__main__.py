@@ -22,6 +22,7 @@ from medti_components.apps.phantoms import Phantoms
 from medti_components.apps.push import push
 from medti_components.apps.reader_study import reader_study
 from medti_components.apps.reproduce import Reproduce
+from medti_components.apps.standard_output import tell
 from medti_components.apps.validate import validate
 from medti_components.errors import ConfigError
 
@@ -49,15 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0; 1 after a line on stderr for what the user can put right; 130 when interrupted.
 
+    Raises:
+        SystemExit: of status 141, when nobody reads the output any more.
+
     >>> main(["phantom"])
     1
     """
     try:
         call = _parse(list(sys.argv[1:] if arguments is None else arguments))
-        result = call() if call is not None else None
+        result = call()
         for text in result if isinstance(result, Iterator) else (result,):
             if text is not None:
-                print(text, flush=True)
+                tell(text)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -70,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parse(arguments: list[str]) -> Callable[[], Any] | None:
-    """Let Fire read the command line without running anything; None when it showed help.
+def _parse(arguments: list[str]) -> Callable[[], Any]:
+    """Let Fire read the command line without running anything, and return what is to be run, or what gives its help.
 
     Fire runs a command before it looks at what is left of the line, and prints pages for a mistake.
     """
@@ -86,8 +90,7 @@ def _parse(arguments: list[str]) -> Callable[[], Any] | None:
             raise _usage_error(exit_, calls) from exit_
         calls.clear()
     if not calls:
-        print(output.getvalue().rstrip())
-        return None
+        return output.getvalue().rstrip
     return _fitting(calls[-1], typed_values(arguments))
 
 

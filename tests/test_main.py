@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -101,6 +102,20 @@ def test_a_defect_keeps_its_traceback_and_a_keyword_names_a_command():
 def test_an_interruption_ends_with_status_130(capsys):
     assert command_line.main(["studies", "wait"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("arguments", [["count"], ["--help"]])
+def test_a_command_whose_reader_has_gone_ends_quietly(arguments, monkeypatch, capsys):
+    """As with ``| head -1``: the status of a program that SIGPIPE ended, nothing on stderr, nothing left to write."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        with pytest.raises(SystemExit) as ended:
+            command_line.main(arguments)
+        print("more", flush=True)
+    assert ended.value.code == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_arguments_of_the_process_are_the_default(monkeypatch, capsys):

@@ -24,6 +24,7 @@ from medti_components.apps.config_schema import ConfigSchema, kinds
 from medti_components.apps.config_values import fitting_value, typed_values
 from medti_components.apps.dry_run.report import dry_run_report
 from medti_components.apps.error_line import install_error_line
+from medti_components.apps.standard_output import tell
 from medti_components.errors import ConfigError
 
 BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
@@ -88,7 +89,7 @@ def initialize() -> None:
 def _end_with_report(workflow: ConfigWorkflow, base: Mapping[str, Any]) -> NoReturn:
     """Tell what the run would do, and end the process with status 0 before anything else of the config happens."""
     config = {**workflow.parser.get(), "bundle_root": workflow.parser.get_parsed_content("bundle_root")}
-    print(dry_run_report(config, workflow.run_id, base), flush=True)
+    tell(dry_run_report(config, workflow.run_id, base))
     raise SystemExit(0)
 
 

@@ -16,7 +16,7 @@ class Phantoms:
         num_positive: int = 100,
         seed: int = 0,
         difficulty: str = "default",
-    ) -> None:
+    ) -> str:
         """Write prostate MRI studies as PI-CAI has them, under ``output_dir``; point ``--dataset_dir`` there to train.
 
         Args:
@@ -27,7 +27,7 @@ class Phantoms:
             difficulty: default, or hard for small and faint lesions among benign look-alikes in both classes.
         """
         names = write_prostate_studies(output_dir, num_negative, num_positive, seed, difficulty=difficulty)
-        print(f"{len(names)} studies ({num_negative} negative, {num_positive} positive, seed {seed}) in {output_dir}")
+        return f"{len(names)} studies ({num_negative} negative, {num_positive} positive, seed {seed}) in {output_dir}"
 
     def chest_xray(
         self,
@@ -38,7 +38,7 @@ class Phantoms:
         num_pneumonia: int = 100,
         seed: int = 0,
         share_of_others: float = 0.25,
-    ) -> None:
+    ) -> str:
         """Write chest radiographs as CheXpert has them, under ``output_dir``; point ``--dataset_dir`` there to train.
 
         Args:
@@ -59,9 +59,9 @@ class Phantoms:
         names = write_chest_studies(output_dir, numbers, seed, share_of_others)
         single = ", ".join(f"{number} {name}" for name, number in numbers.items())
         others = len(names) - sum(numbers.values())
-        print(f"{len(names)} images ({single}, {others} others, seed {seed}) in {output_dir}")
+        return f"{len(names)} images ({single}, {others} others, seed {seed}) in {output_dir}"
 
-    def histopathology(self, output_dir: str, num_normal: int = 100, num_tumor: int = 100, seed: int = 0) -> None:
+    def histopathology(self, output_dir: str, num_normal: int = 100, num_tumor: int = 100, seed: int = 0) -> str:
         """Write patches of stained sections as Patch Camelyon has them; point ``--dataset_dir`` there to train.
 
         Args:
@@ -72,4 +72,4 @@ class Phantoms:
         """
         write_histology_patches(output_dir, num_normal, num_tumor, seed)
         each = f"{num_normal} normal and {num_tumor} tumor in each of train, valid and test"
-        print(f"{3 * (num_normal + num_tumor)} patches ({each}, seed {seed}) in {output_dir}")
+        return f"{3 * (num_normal + num_tumor)} patches ({each}, seed {seed}) in {output_dir}"
