@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from medti_components.data.eight_bit_picture import eight_bit_picture
 from medti_components.data.provenance import PROVENANCE_FILE
 from medti_components.errors import DataError, PromptError
 from medti_components.inferers.prompt_composition import PromptPart, parse_prompt
@@ -76,12 +77,14 @@ class GeneratedFolder:
         run: what made it, for messages.
 
     Raises:
-        DataError: there is no such file, or a line is torn.
+        DataError: there is no such file, it can't be read, or a line is torn.
     """
 
     def __init__(
-        self, folder: str | Path, image_size: int, key: str = "generated_dir", run: str = "a generating run"
+        self, folder: str | Path | None, image_size: int, key: str = "generated_dir", run: str = "a generating run"
     ) -> None:
+        if folder is None:  # a config's null
+            raise DataError(f"{key} must be the output_dir of {run}, got null: generate images first, or set --{key}")
         self.folder = Path(folder)
         self.image_size = image_size
         self.key = key
@@ -112,18 +115,14 @@ class GeneratedFolder:
         """Read an image, (3, image_size, image_size) in [-1, 1]; a larger one is scaled down by averaging areas.
 
         Raises:
-            DataError: it is missing, unreadable, too small, not square, or of another size than those before it.
+            DataError: it is missing, unreadable, of other than 8 bits a channel, too small, not square, or of another
+                size than those before it.
         """
         return from_pixels(self.pixels(path))
 
     def pixels(self, path: Path) -> Tensor:
         """Read an image as :meth:`image` does, but as uint8 (3, image_size, image_size)."""
-        try:
-            with Image.open(path) as opened:
-                picture = opened.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"'{path}' is missing or not a readable image: generate it again") from error
-        return self._scaled_pixels(picture, path)
+        return self._scaled_pixels(eight_bit_picture(path, "generate it again"), path)
 
     def scaled(self, picture: Image.Image, path: Path) -> Tensor:
         """Return an RGB picture as :meth:`image` does; ``path`` is where it comes from.
@@ -154,9 +153,10 @@ def scaled_picture(picture: Image.Image, image_size: int, path: Path) -> Tensor:
     tensor([  0, 128, 255], dtype=torch.uint8)
     """
     if min(picture.size) < image_size or picture.size[0] != picture.size[1]:
+        is_square = picture.size[0] == picture.size[1]
         raise DataError(
             f"'{path}' must be square and at least {image_size} pixels wide, got {_size(picture.size)}: "
-            f"set --image_size {min(picture.size)} or less"
+            + (f"set --image_size {picture.size[0]} or less" if is_square else "crop it to a square")
         )
     if picture.size[0] > image_size:
         picture = picture.resize((image_size, image_size), Image.Resampling.BOX)
@@ -189,7 +189,11 @@ def sampling_conditions(lines: Sequence[ProvenanceLine]) -> dict[str, Any]:
 
 def _lines(source: Path) -> list[ProvenanceLine]:
     lines = []
-    for number, text in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        content = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{source}' is not a readable text file: generate the images again") from error
+    for number, text in enumerate(content.splitlines(), start=1):
         try:
             entry = json.loads(text)
             is_whole = "prompt" in entry and isinstance(entry["file"], str)

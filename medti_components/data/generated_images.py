@@ -36,13 +36,13 @@ class GeneratedImages(Dataset[dict[str, object]]):
         counts_all: the key counts the images of all concepts together.
 
     Raises:
-        DataError: the folder, the file or an image is missing, unreadable or too small, sizes differ, a prompt names no
-            concept or several, or there are fewer than ``num_cases`` images of a concept.
+        DataError: the folder, the file or an image is missing, unreadable, too deep or too small, sizes differ, a
+            prompt names no concept or several, or there are fewer than ``num_cases`` images of a concept.
     """
 
     def __init__(
         self,
-        generated_dir: str | Path,
+        generated_dir: str | Path | None,
         concepts: Sequence[str],
         image_size: int,
         num_cases: int,
@@ -83,7 +83,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
                 num_key, factor = self._remedy
                 raise DataError(
                     f"{self.folder.key} '{self.folder.folder}' must hold {num_cases} images of {concept}, got "
-                    f"{len(lines)}: generate more, or set --{num_key} {factor * len(lines)}"
+                    f"{len(lines)}: generate more" + (f", or set --{num_key} {factor * len(lines)}" if lines else "")
                 )
             if seed is not None:
                 order = torch.randperm(len(lines), generator=random_stream(seed, "generated images", concept))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medti_components.data.eight_bit_picture import eight_bit_picture
 from medti_components.data.generated_folder import GeneratedFolder, from_pixels, scaled_picture
 from medti_components.data.picture_files import is_generated, picture_files
 from medti_components.errors import DataError
@@ -28,8 +28,8 @@ class ReferencePictures(Dataset[dict[str, Any]]):
         image_size: height and width of the items, in pixels.
 
     Raises:
-        DataError: the folder is missing or holds no picture, or one is unreadable, too small, not square, of 16 bits,
-            or of another size than those before it.
+        DataError: the folder is missing or holds no picture, or one is unreadable, too small, not square, of other
+            than 8 bits a channel, or of another size than those before it.
     """
 
     def __init__(self, reference_dir: str | Path, concepts: Sequence[str], image_size: int) -> None:
@@ -55,14 +55,7 @@ class ReferencePictures(Dataset[dict[str, Any]]):
         return named[0] if len(named) == 1 else ""
 
     def _pixels(self, path: Path) -> Tensor:
-        try:
-            with Image.open(path) as opened:
-                is_deep = opened.mode.startswith(("I", "F"))
-                picture = opened.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"'{path}' is not a readable picture: write it again, or take it out") from error
-        if is_deep:
-            raise DataError(f"'{path}' must have 8 bits a channel: write it so, as generated pictures are")
+        picture = eight_bit_picture(path, "write it again, or take it out")
         if self._size not in (None, picture.size):
             width, height = self._size or (0, 0)
             raise DataError(

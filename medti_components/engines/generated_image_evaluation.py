@@ -17,7 +17,11 @@ from medti_components.metrics.evaluation_part import EvaluatedImages, Evaluation
 from medti_components.metrics.evaluation_report import EvaluationReport
 from medti_components.metrics.feature_scale import FeatureScale
 from medti_components.metrics.interval_estimate import IntervalEstimate, plain_figures
-from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance, divide_distances
+from medti_components.metrics.kernel_inception_distance import (
+    MINIMUM_IMAGES,
+    KernelInceptionDistance,
+    divide_distances,
+)
 from medti_components.metrics.roc_auc import RocAuc
 from medti_components.metrics.sharing_verdict import SharingVerdict
 from medti_components.networks.finding_classifier import FindingClassifier
@@ -25,6 +29,7 @@ from medti_components.networks.finding_classifier import FindingClassifier
 logger = logging.getLogger(__name__)
 
 Images = Dataset[dict[str, Any]]
+
 
 
 class GeneratedImageEvaluation:
@@ -103,12 +108,14 @@ class GeneratedImageEvaluation:
 
         Raises:
             ConfigError: there are not two concepts.
-            DataError: an image is in two sets of real images.
+            DataError: an image is in two sets of real images, or a set has too few of a concept.
         """
         if len(self.concepts) != 2:
             raise ConfigError(
                 f"concepts must hold the negative and the positive concept, got {len(self.concepts)}: set --concepts"
             )
+        for name, images in self.sets.items():
+            self._check_enough("training" if name == "more real" else name, images)
         for name in ("real", "more real"):
             if name in self.sets:
                 check_classifier_apart(self.training_images, self.sets[name])
@@ -116,6 +123,16 @@ class GeneratedImageEvaluation:
             raise DataError(
                 f"reference and training split of dataset_dir share {shared} images: make the studies again"
             )
+
+    def _check_enough(self, name: str, images: Images) -> None:
+        concepts = [images[index]["concept"] for index in range(len(images))]  # type: ignore[arg-type]
+        for concept in self.concepts:
+            if (count := concepts.count(concept)) < MINIMUM_IMAGES:
+                remedy = "num_cases, or set --compare_real_with_real false" if name == "training" else "num_test_cases"
+                raise DataError(
+                    f"there must be {MINIMUM_IMAGES} or more {name} images of {concept} to measure a distance, got "
+                    f"{count}: raise --{remedy}"
+                )
 
     def run(self) -> dict[str, Any]:
         """Measure, write ``metrics.json``, ``report.html`` and ``classifier.safetensors``, return the metrics."""

@@ -10,13 +10,32 @@ from torch.utils.data import Dataset
 
 from medti_components.data.provenance import software_versions
 from medti_components.engines.evaluation_output import run_parts, write_figures
-from medti_components.errors import ConfigError
+from medti_components.errors import ConfigError, DataError
 from medti_components.metrics.evaluation_part import EvaluatedImages, EvaluationPart
 from medti_components.metrics.report_page import FURTHER_SECTIONS, report_page, settings_table
 
 logger = logging.getLogger(__name__)
 
 Images = Dataset[dict[str, Any]]
+
+
+def check_data_set(dataset_dir: str | Path) -> None:
+    """Check that the data set of an evaluation is at hand: the first step of ``evaluating``.
+
+    Raises:
+        DataError: it is not, which leaves ``comparing``.
+
+    >>> check_data_set("data/no_such")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.DataError: dataset_dir 'data/no_such' does not exist: set --dataset_dir to the data set, or
+    measure without it by the run id comparing, on --reference_dir, a folder of real pictures
+    """
+    if not Path(dataset_dir).is_dir():
+        raise DataError(
+            f"dataset_dir '{dataset_dir}' does not exist: set --dataset_dir to the data set, or measure without it by "
+            "the run id comparing, on --reference_dir, a folder of real pictures"
+        )
 
 
 class ImageComparison:

@@ -97,7 +97,7 @@ class MembershipInference:
         model = FrozenLatentDiffusion.from_pretrained(
             self.base_model, self.base_revision, dtype=self.dtype, device=str(self.device)
         )
-        words = load_embeddings(self.embeddings, model)
+        words = load_embeddings(self.embeddings, model, allow_other_base=None)
         absent = [concept for concept in images.concepts if concept not in words]
         if absent:
             raise EmbeddingError(

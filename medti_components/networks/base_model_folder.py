@@ -163,7 +163,7 @@ def _fetch(base_model: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(base_model, revision=revision, allow_patterns=patterns, ignore_patterns=ignored))
     except Exception as error:  # the hub client's errors come from several libraries; each means: not reachable
-        reason = _one_line(error).split(". ")[0]
+        reason = str(error).partition("\n")[0].split(". ")[0][:200]
         raise BaseModelError(
             f"base model '{base_model}' is neither a folder nor reachable on the hub ({reason}): {OFFLINE_REMEDY}"
         ) from error

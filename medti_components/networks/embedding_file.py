@@ -143,14 +143,15 @@ def embedding_paths(folder_or_files: str | Path | Sequence[str | Path]) -> list[
 def load_embeddings(
     folder_or_files: str | Path | Sequence[str | Path],
     model: "FrozenLatentDiffusion",
-    allow_other_base: bool = False,
+    allow_other_base: bool | None = False,
 ) -> dict[str, EmbeddingFile]:
     """Read learned words and check that they fit the loaded base model.
 
     Args:
         folder_or_files: a folder of ``*.safetensors``, one file or several.
         model: the base model they are to be used with.
-        allow_other_base: accept words that were learned on another base model of the same width.
+        allow_other_base: accept words that were learned on another base model of the same width; None does not, and
+            does not offer it either.
 
     Returns:
         The files by token, in the order of the files.
@@ -171,7 +172,7 @@ def load_embeddings(
     return loaded
 
 
-def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow_other_base: bool) -> None:
+def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow_other_base: bool | None) -> None:
     num_vectors, width = embedding.rows.shape
     learned_on = printable(embedding.metadata.get("base_model", "an unnamed base model"))
     if width != model.width:
@@ -188,8 +189,8 @@ def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow
     if learned_hash is not None and not allow_other_base and learned_hash != model.fingerprint:
         raise EmbeddingError(
             f"'{embedding.path}' was learned on '{learned_on}' (sha256 {printable(learned_hash, 12)}), not on the "
-            f"loaded '{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one, or set "
-            "--allow_other_base True"
+            f"loaded '{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one"
+            + ("" if allow_other_base is None else ", or set --allow_other_base True")
         )
 
 

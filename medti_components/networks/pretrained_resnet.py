@@ -98,7 +98,7 @@ def _located(pretrained_model: str, revision: str | None) -> Path:
         try:
             folder = Path(snapshot_download(pretrained_model, revision=revision, allow_patterns=list(FILES)))
         except Exception as error:  # the hub client's errors come from several libraries; each means: not reachable
-            reason = " ".join(str(error).split())[:200].split(". ")[0]
+            reason = str(error).partition("\n")[0].split(". ")[0][:200]
             raise BaseModelError(
                 f"pretrained_model '{pretrained_model}' is neither a folder nor reachable on the hub ({reason}): "
                 f"{OFFLINE_REMEDY}"

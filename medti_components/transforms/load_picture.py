@@ -7,12 +7,9 @@ from typing import Any
 
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from PIL import Image
 
+from medti_components.data.eight_bit_picture import eight_bit_picture
 from medti_components.data.generated_folder import from_pixels, scaled_picture
-from medti_components.errors import DataError
-
-EIGHT_BIT_MODES = ("RGB", "RGBA", "L", "LA", "P")
 
 
 class LoadPictured(MapTransform):
@@ -39,16 +36,6 @@ class LoadPictured(MapTransform):
         loaded = dict(data)
         for key in self.key_iterator(loaded):
             path = Path(loaded[key])
-            try:
-                with Image.open(path) as opened:
-                    mode = opened.mode
-                    picture = opened.convert("RGB")
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(
-                    f"'{path}' is missing or not a readable image: correct it, or leave such images out by "
-                    "--skip_unreadable true"
-                ) from error
-            if mode not in EIGHT_BIT_MODES:
-                raise DataError(f"'{path}' must have 8 bits a channel, got mode '{mode}': save it as 8-bit PNG")
+            picture = eight_bit_picture(path, "correct it, or leave such images out by --skip_unreadable true")
             loaded[key] = from_pixels(scaled_picture(picture, self.size, path))
         return loaded

@@ -124,7 +124,6 @@ def test_an_evaluation_tells_its_data_and_its_classifier_s_steps_over_an_overlay
     assert row(text, "learned_from") == ["2", "2", "4"]
     assert row(text, "train") == ["4", "4", "8"]
     assert row(text, "steps of train::trainer")[0] == "15"
-    assert "base_model" not in text
 
 
 def test_a_base_model_of_the_hub_that_is_not_here_is_not_fetched(told, training, tmp_path):

@@ -133,6 +133,14 @@ def truncate_picture(folder):
     path.write_bytes(path.read_bytes()[:50])
 
 
+def deepen_picture(folder):
+    Image.fromarray(np.full((32, 32), 999, np.uint16)).save(folder / "images" / "3.png")
+
+
+def enlarge_picture(folder):
+    Image.new("RGB", (40, 40)).save(folder / "images" / "3.png")
+
+
 def keep_few(folder):
     path = folder / "provenance.jsonl"
     path.write_text("\n".join(path.read_text().splitlines()[:6]))
@@ -143,6 +151,8 @@ def keep_few(folder):
     [
         (remove_provenance, r"generated_dir must be the output_dir of a generating run, .* does not exist: "),
         (truncate_picture, r"'.*/images/3.png' is missing or not a readable image: generate it again"),
+        (deepen_picture, r"'.*/images/3.png' must be grey or RGB with 8 bits a channel, got mode 'I;16': save it"),
+        (enlarge_picture, r"'.*/images/3.png' must be 32x32 pixels like the images before it, got 40x40 pixels: keep"),
         (keep_few, r"generated_dir '.*' must hold 7 images of <prostate_mri_negative>, got 3: .*--num_test_cases 3"),
     ],
 )
@@ -170,6 +180,12 @@ def test_unfit_pictures_end_in_one_line_before_anything_long(line_of, evaluating
         ({"num_cases": 4}, r"concept .* has 4 cases left for test, 7 are asked for: lower --num_cases"),
         ({"image_size": 64}, r".* must be square and at least 64 pixels wide, got 32x32 pixels: set --image_size 32"),
         ({"generated_dri": "a"}, r"unknown key 'generated_dri': did you mean 'generated_dir'\?"),
+        ({"num_test_cases": 3}, r"there must be 4 or more real images of <prostate_mri_negative> .*--num_test_cases$"),
+        ({"required_checks": ["copys"]}, r"required_checks must be one of copies, membership in entry 0, got \['copys"),
+        (
+            {"dataset_dir": "no/such"},
+            r"dataset_dir 'no/such' does not exist: .* by the run id comparing, on --reference",
+        ),
     ],
 )
 def test_setting_that_does_not_fit(line_of, evaluating, overrides, pattern):

@@ -129,3 +129,33 @@ def test_pictures_too_small_are_refused(run_dir: Path) -> None:
         "set --image_size 8 or less",
         image_size=16,
     )
+
+
+def test_nothing_to_set_where_there_is_no_image(run_dir: Path) -> None:
+    (run_dir / "provenance.jsonl").write_text("")
+    with pytest.raises(DataError, match="must hold 2 images of <healthy>, got 0: generate more$"):
+        GeneratedImages(run_dir, CONCEPTS, 8, num_cases=2)
+
+
+def test_provenance_that_is_no_text_is_named(run_dir: Path) -> None:
+    path = run_dir / "provenance.jsonl"
+    path.write_bytes(b"\xff\xfe")
+    refused(run_dir, f"'{path}' is not a readable text file: generate the images again")
+
+
+def test_no_folder_names_the_key() -> None:
+    message = "generated_dir must be the output_dir of a generating run, got null: generate images first, or set --gen"
+    with pytest.raises(DataError, match="^" + re.escape(message)):
+        GeneratedImages(None, CONCEPTS, 8, 2)
+
+
+def test_deep_pictures_are_refused(run_dir: Path) -> None:
+    path = run_dir / "images" / "00001.png"
+    Image.new("I;16", (8, 8), 1000).save(path)
+    refused(run_dir, f"'{path}' must be grey or RGB with 8 bits a channel, got mode 'I;16': save it as 8-bit PNG")
+
+
+def test_pictures_that_are_not_square_are_refused(run_dir: Path) -> None:
+    path = run_dir / "images" / "00003.png"
+    Image.new("RGB", (12, 8)).save(path)
+    refused(run_dir, f"'{path}' must be square and at least 8 pixels wide, got 12x8 pixels: crop it to a square")

@@ -52,12 +52,17 @@ def add_torn(folder):
     (folder / "zz.png").write_bytes(data[: len(data) // 2])
 
 
+def add_cmyk(folder):
+    Image.fromarray(random_pixels(0)).convert("CMYK").save(folder / "zz.png", "JPEG")
+
+
 @pytest.mark.parametrize(
     ("add", "message"),
     [
-        (add_deep, "must have 8 bits a channel: write it so"),
+        (add_cmyk, "must be grey or RGB with 8 bits a channel, got mode 'CMYK': save it as 8-bit PNG"),
+        (add_deep, "must be grey or RGB with 8 bits a channel, got mode 'I;16': save it as 8-bit PNG"),
         (add_larger, "must be 32x32 pixels like the pictures before it, got 40x40 pixels: keep pictures of one size"),
-        (add_torn, "is not a readable picture: write it again, or take it out"),
+        (add_torn, "is missing or not a readable image: write it again, or take it out"),
     ],
 )
 def test_unfit_picture(folder, add, message):

@@ -194,3 +194,19 @@ def test_parts_have_names_of_their_own(network: FindingClassifier, tmp_path: Pat
     message = "parts must have a name each, got 'kid' twice: take one out of parts"
     with pytest.raises(ConfigError, match="^" + re.escape(message) + "$"):
         evaluation(network, tmp_path, parts=[counting("kid")], learned_from=pictures(4)).run()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "remedy"),
+    [
+        ("reference", "real", "raise --num_test_cases"),
+        ("baseline", "initial rows", "raise --num_test_cases"),
+        ("second_reference", "training", "raise --num_cases, or set --compare_real_with_real false"),
+    ],
+)
+def test_too_few_images_are_found_before_anything_long(
+    network: FindingClassifier, tmp_path: Path, name: str, shown: str, remedy: str
+) -> None:
+    message = f"there must be 4 or more {shown} images of <healthy> to measure a distance, got 3: {remedy}"
+    with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
+        evaluation(network, tmp_path, **{name: pictures(5, n=3)}).check()

@@ -97,6 +97,15 @@ def test_a_word_is_missing(words, micro_base, tmp_path):
         inference(words, micro_base)(evaluated(tmp_path))
 
 
+def test_a_word_of_another_base_model(words, micro_base, tmp_path):
+    save_embedding(
+        words / "ill.safetensors", "<ill>", torch.zeros(2, 32), {"base_model": "b", "base_model_sha256": "0"}
+    )
+    pattern = r"^'.*ill.safetensors' was learned on 'b' \(sha256 0\), not on .*: set --base_model to that one$"
+    with pytest.raises(EmbeddingError, match=pattern):
+        inference(words, micro_base)(evaluated(tmp_path))
+
+
 def test_images_of_another_size(words, micro_base, tmp_path):
     message = (
         "membership is tested on images of 32 pixels, the base model's, got 64: set --image_size 32, or "

@@ -42,5 +42,7 @@ def test_unreadable_or_too_deep(tmp_path) -> None:
     with pytest.raises(DataError, match="a.png' is missing or not a readable image: correct it, or leave such images"):
         LoadPictured("image", size=4)({"image": tmp_path / "a.png"})
     case = saved(tmp_path / "b.png", np.zeros((4, 4), dtype=np.uint16))
-    with pytest.raises(DataError, match="b.png' must have 8 bits a channel, got mode 'I;16.*: save it as 8-bit PNG"):
+    with pytest.raises(
+        DataError, match="b.png' must be grey or RGB with 8 bits a channel, got mode 'I;16.*: save it as"
+    ):
         LoadPictured("image", size=4)(case)
