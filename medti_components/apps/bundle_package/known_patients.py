@@ -4,11 +4,13 @@
 import csv
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from medti_components.apps.bundle_package.known_pictures import KnownPictures
 from medti_components.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -22,7 +24,7 @@ class KnownPatients:
 
     An identifier has five digits or more, and is the name of a file or folder, a part of one between underscores, or an
     entry of a table's column on patients or studies. Images are compared as files, and pictures (PNG, JPEG) pixel by
-    pixel too: neither a slice of a volume nor a picture that was resized is found.
+    pixel and as :class:`KnownPictures` does: a slice of a volume is not found.
 
     Args:
         dataset_dir: the data set's folder.
@@ -40,6 +42,7 @@ class KnownPatients:
         self.paths = sorted(path for path in self.folder.rglob("*"))
         self.identifiers = self._names() | self._tabulated()
         self.places = {str(self.folder.absolute()), str(self.folder.resolve())}
+        self.pictures = [path for path in self.paths if path.suffix.lower() in PICTURES and path.is_file()]
         self._sizes: dict[int, list[Path]] = {}
         for path in self.paths:
             if path.is_file():
@@ -53,8 +56,8 @@ class KnownPatients:
 
     @property
     def num_pictures(self) -> int:
-        """How many pictures of the data set can be compared pixel by pixel."""
-        return sum(path.suffix.lower() in PICTURES for path in self.paths)
+        """How many pictures of the data set can be compared as such."""
+        return len(self.pictures)
 
     def trace(self, text: str, numbers: bool = True) -> str | None:
         """Return the first name of the data set in ``text``; plain numbers count where ``numbers`` is true."""
@@ -81,11 +84,15 @@ class KnownPatients:
                     return self._short(path)
         return None
 
+    def shown(self, pictures: Sequence[Image.Image]) -> list[str | None]:
+        """Return which picture of the data set each of ``pictures`` shows, whole or on a sheet."""
+        search = KnownPictures(self.pictures, self.show_progress)
+        return [None if path is None else self._short(path) for path in search.among(pictures)]
+
     def _of_size(self, size: tuple[int, int]) -> list[Path]:
         if self._shapes is None:
             self._shapes = {}
-            pictures = [path for path in self.paths if path.suffix.lower() in PICTURES and path.is_file()]
-            for path in tqdm(pictures, desc="sizes of images", delay=2, disable=not self.show_progress):
+            for path in tqdm(self.pictures, desc="sizes of images", delay=2, disable=not self.show_progress):
                 try:
                     with Image.open(path) as picture:
                         self._shapes.setdefault(picture.size, []).append(path)

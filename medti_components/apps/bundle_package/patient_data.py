@@ -58,6 +58,12 @@ def patient_data(files: Mapping[str, Path], components: str | None, known: Known
         found = _traces(name, known) if not name.startswith(f"{components}/") else ()
         yield from (f"the name of {name} is {trace}" for trace in found)
         yield from (f"{name} {problem}" for problem in _problems(path, name, components, known))
+    if known is not None:
+        opened = {name: picture for name, path in files.items() if (picture := _opened(path)) is not None}
+        pictures = {name: picture for name, picture in opened.items() if known.same_pixels(picture) is None}
+        for name, image in zip(pictures, known.shown([*pictures.values()]), strict=True):
+            if image is not None:
+                yield f"{name} shows the image '{image}' of dataset_dir, resized, cropped or compressed"
 
 
 def _problems(path: Path, name: str, components: str | None, known: KnownPatients | None) -> Iterator[str]:
@@ -135,10 +141,8 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
 
 def _picture(path: Path, known: KnownPatients | None) -> tuple[list[str], list[tuple[str, str]]]:
     """Return what is wrong with a picture, and the texts in it, which are to be looked at."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    picture = _opened(path)
+    if picture is None:
         return ["is neither text nor safetensors, PNG or JPEG: what it holds can't be told"], []
     texts: dict[str, str] = {key: str(value) for key, value in getattr(picture, "text", {}).items()}
     texts |= {key: str(picture.info[key]) for key in ("comment", "xmp", "photoshop") if key in picture.info}
@@ -151,3 +155,13 @@ def _picture(path: Path, known: KnownPatients | None) -> tuple[list[str], list[t
     if known is not None and (image := known.same_pixels(picture)) is not None:
         problems.append(f"is the image '{image}' of dataset_dir, pixel for pixel")
     return problems, list(texts.items())
+
+
+def _opened(path: Path) -> Image.Image | None:
+    """Return a PNG or JPEG picture; None for other and for damaged files."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return None
+    return picture

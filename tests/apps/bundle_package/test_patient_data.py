@@ -10,11 +10,13 @@ from configs_of_bundles import BUNDLES, short_name
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
+from smooth_images import smooth_images
 
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_package.known_patients import KnownPatients
 from medti_components.apps.bundle_package.patient_data import patient_data
 from medti_components.errors import DataError
+from medti_components.handlers.generated_image_saver import to_pixels
 
 
 @pytest.fixture
@@ -199,6 +201,11 @@ def test_sources_of_the_components_are_not_a_run_s(bundle):
     assert found(bundle) == ["own/chexpert.py has, at line 1, a patient of CheXpert: 'patient00001'"]
 
 
+def drawn(number, name):
+    """Return pictures that look like no other, as of one kind of scan."""
+    return [Image.fromarray(to_pixels(image)) for image in smooth_images(number, name, edge=160)]
+
+
 @pytest.fixture
 def dataset(tmp_path):
     """Folder of a hospital's pictures and a table."""
@@ -223,6 +230,18 @@ def test_training_image_that_was_saved_anew_is_found_by_its_pixels(bundle, datas
     Image.fromarray(pixels(2)).save(bundle / "docs" / "another.png")
     assert found(bundle, KnownPatients(dataset)) == [
         "docs/sheet.png is the image 'AB-12345/scan_20240.png' of dataset_dir, pixel for pixel"
+    ]
+
+
+def test_training_image_on_a_sheet_is_found_though_made_smaller_and_compressed(bundle, dataset):
+    [image] = drawn(1, "a patient")
+    image.save(dataset / "other.jpg")
+    sheet = Image.new("RGB", (420, 200), "white")
+    for place, tile in ((6, drawn(1, "generated")[0]), (140, image)):
+        sheet.paste(tile.resize((128, 128)), (place, 50))
+    sheet.save(bundle / "docs" / "sheet.jpg", quality=50)
+    assert found(bundle, KnownPatients(dataset)) == [
+        "docs/sheet.jpg shows the image 'other.jpg' of dataset_dir, resized, cropped or compressed"
     ]
 
 
