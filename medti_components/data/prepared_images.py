@@ -61,8 +61,7 @@ class PreparedImages(Dataset):
         self.num_skipped = 0
         self._entries: list[Mapping[str, Any]] = []
         self._images: list[Path | torch.Tensor] = []
-        settings = transform_fingerprint(transform)
-        paths = [self._path(entry, settings) for entry in datalist]
+        paths = _cached_paths(datalist, transform, self.cache_dir)
         num_missing = sum(path is None or not path.is_file() for path in paths)
         with tqdm(
             total=num_missing, desc="preparing images", unit="image", disable=not (show_progress and num_missing)
@@ -99,14 +98,6 @@ class PreparedImages(Dataset):
             image = self._load(entry, image)
         return {"image": image, **{key: entry[key] for key in _ABOUT_THE_CASE if key in entry}}
 
-    def _path(self, entry: Mapping[str, Any], settings: str) -> Path | None:
-        """Return where the prepared image of an entry lies, by its sources and the transform's settings."""
-        if self.cache_dir is None:
-            return None
-        sources = {key: _source(value) for key, value in entry.items()}
-        content = json.dumps([settings, sources], sort_keys=True, default=str)
-        return self.cache_dir / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
-
     def _prepare(self, entry: Mapping[str, Any], path: Path | None) -> torch.Tensor:
         try:
             image = torch.as_tensor(self.transform(entry)["image"]).to(torch.float32)
@@ -127,6 +118,35 @@ class PreparedImages(Dataset):
         except (SafetensorError, OSError, KeyError) as error:
             logger.warning("prepared image '%s' can't be read (%s) and is prepared again", path, error)
             return self._prepare(entry, path)
+
+
+def unprepared(
+    datalist: Sequence[Mapping[str, Any]],
+    transform: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    cache_dir: str | Path | None,
+) -> list[Mapping[str, Any]]:
+    """Return the entries that :class:`PreparedImages` of the same arguments would prepare; nothing is made.
+
+    >>> unprepared([{"label": 0}], lambda entry: entry, None)
+    [{'label': 0}]
+    """
+    paths = _cached_paths(datalist, transform, None if cache_dir is None else Path(cache_dir))
+    return [entry for entry, path in zip(datalist, paths, strict=True) if path is None or not path.is_file()]
+
+
+def _cached_paths(
+    datalist: Sequence[Mapping[str, Any]], transform: Any, cache_dir: Path | None
+) -> list[Path] | list[None]:
+    """Return where the prepared image of each entry lies, by its sources and the transform's settings."""
+    if cache_dir is None:
+        return [None] * len(datalist)
+    settings = transform_fingerprint(transform)
+    paths = []
+    for entry in datalist:
+        sources = {key: _source(value) for key, value in entry.items()}
+        content = json.dumps([settings, sources], sort_keys=True, default=str)
+        paths.append(cache_dir / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors")
+    return paths
 
 
 def _source(value: Any) -> Any:

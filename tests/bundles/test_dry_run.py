@@ -55,12 +55,14 @@ def test_training_tells_settings_data_steps_time_and_memory(told, training, tmp_
     assert re.search(r"^  batch_size +1$", text, re.MULTILINE)
     assert row(text, "train") == ["2", "2", "4"]
     assert row(text, "validate") == ["1", "1", "2"]
+    assert row(text, "starting and loading")[0] == "1"
+    assert row(text, "images prepared")[0] == "6"
     assert row(text, "images encoded")[0] == "6"
     assert row(text, "steps of train::trainer")[0] == "7"
     assert row(text, "held-out losses")[0] == "3"
     assert row(text, "preview pictures")[0] == "4"
     assert re.search(r"^Time: about .* on 'cpu'\. ", text, re.MULTILINE)
-    assert re.search(r"^Memory: \d+\.\d GB of main memory, the most that these steps took\.$", text, re.MULTILINE)
+    assert re.search(r"^Memory: \d+\.\d GB of main memory: the peak of this process, ", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,7 @@ def test_a_classifier_s_training_and_a_classification(told, classifying_training
     keys = {**classifying_training, "cache_dir": tmp_path / "cache"}
     text = told("training", [CLASSIFICATION / "train.json"], **{**keys, "num_batches": 9})
     assert row(text, "steps of train::trainer")[0] == "9"
+    assert int(row(text, "batches of validation")[0]) > 0
     inference = {key: keys[key] for key in ("cache_dir", "classifier_image_size", "show_progress", "device")}
     text = told(
         "classifying",

@@ -4,6 +4,7 @@
 import copy
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,19 +16,22 @@ from monai.bundle import ConfigParser
 from medti_components.apps.dry_run.made_up_images import MadeUpImages
 from medti_components.apps.dry_run.reached import engines, is_target, reached
 from medti_components.apps.dry_run.work import Work
+from medti_components.data.prepared_images import PreparedImages, unprepared
 
 MADE_UP = f"{MadeUpImages.__module__}.{MadeUpImages.__qualname__}"
 NUM_ITERATIONS = 6  # of which the first is warming up
 PATIENCE = 20.0  # seconds after which no further iteration is begun
+NUM_PREPARED = 3
 NUM_ENCODED = 8  # images of each concept
 FEW_STEPS = (4, 8)  # of a scheduler: what lies between is the steps' own time
 SMALL = {"show_progress": False, "num_scenes": 256, "caption_lengths": []}
 
 
 class Rehearsal:
-    """Times the parts of a run; writes nothing.
+    """Times the parts of a run; leaves nothing.
 
-    A trainer's or an evaluator's handlers are left out, prepared images are noise, and samplers take a few steps alone.
+    Of a trainer's handlers validation and previews are timed alone, prepared images are noise, and samplers take a few
+    steps; what these draw is written to a folder that is removed.
 
     Args:
         config: the content that is run, with a path as ``bundle_root``.
@@ -41,6 +45,7 @@ class Rehearsal:
         self.reached = reached(self.config, run_id)
         self.engines = engines(self.config, run_id)
         self.config |= {key: value for key, value in SMALL.items() if key in self.config}
+        self.loading = time.process_time()  # so far: Python and what it imports
         self.is_inversion = any(is_target(content, "TextualInversion") for content in self.reached.values())
         size = "@classifier_image_size" if "classifier_image_size" in self.config else "@image_size"
         for name, content in self.reached.items():
@@ -51,8 +56,25 @@ class Rehearsal:
 
     def works(self) -> list[Work]:
         """Run the few iterations, and return what the whole run consists of."""
-        with _quiet():
-            return [work for name in self.engines for work in self._works_of(name)]
+        with _quiet(), tempfile.TemporaryDirectory(prefix="medti_dry_run_") as folder:
+            if "output_dir" in self.config:
+                self.config["output_dir"] = folder
+            works = [work for name in self.engines for work in self._works_of(name)]
+            return [Work("starting and loading", 1, self.loading), *self._preparing(), *works]
+
+    def _preparing(self) -> Iterator[Work]:
+        """Yield the images that are not in ``cache_dir`` yet, by a few that are prepared in memory."""
+        settings: dict[str, Any] = {}
+        missing: dict[str, Any] = {}
+        for name, content in self.reached.items():
+            if is_target(content, "PreparedImages") and (datalist := self._value(f"{name}::datalist")):
+                settings = {key: self._value(f"{name}::{key}") for key in ("transform", "skip_unreadable")}
+                found = unprepared(datalist, settings["transform"], self._value(f"{name}::cache_dir"))
+                missing |= {repr(entry): entry for entry in found}
+        if missing:
+            few = [*missing.values()][:NUM_PREPARED]
+            seconds, _ = _timed(lambda: PreparedImages(few, cache_dir=None, show_progress=False, **settings))
+            yield Work("images prepared", len(missing), seconds / len(few))
 
     def _works_of(self, name: str) -> Iterator[Work]:
         content = self.reached[name]
@@ -75,14 +97,30 @@ class Rehearsal:
             yield Work("scenes drawn", self._value("num_scenes"), seconds / len(self.objects["scenes"]))
         parser = self._parser()
         if self.is_inversion:
-            parser.get_parsed_content("network_def")
+            self._load(parser, "network_def")
             seconds, latents = _timed(lambda: parser.get_parsed_content("train::latents"))
             num_encoded = sum(latents.num_cases(token) for token in latents.concepts)
             num_images = sum(len(self._value(f"{split}::datalist")) for split in ("train", "validate"))
             yield Work("images encoded", num_images, seconds / num_encoded)
-        yield Work(f"steps of {name}", number, _seconds_of_iteration(parser.get_parsed_content(name)))
-        if self.is_inversion:
-            yield from self._watching(parser, number)
+        yield Work(f"steps of {name}", number, _seconds_of_iteration(self._load(parser, name)))
+        yield from self._watching(parser, number) if self.is_inversion else self._validating(parser, name, number)
+
+    def _validating(self, parser: ConfigParser, name: str, num_steps: int) -> Iterator[Work]:
+        """Yield a classifier's validation."""
+        section = name.rpartition("::")[0]
+        for place, part in self.reached.items():
+            if not place.startswith(f"{section}::handlers::"):
+                continue
+            if is_target(part, "BestClassifierSaver"):
+                interval, evaluator = self._value(f"{place}::interval"), part["evaluator"]
+                number = (num_steps // interval if interval else 0) + 1
+            elif is_target(part, "ValidationHandler"):
+                number = self._value(f"{name}::max_epochs") // self._value(f"{place}::interval")
+                evaluator = part["validator"]
+            else:
+                continue
+            engine = parser.get_parsed_content(evaluator.removeprefix("@"))
+            yield Work("batches of validation", number * len(engine.data_loader), _seconds_of_iteration(engine))
 
     def _watching(self, parser: ConfigParser, num_steps: int) -> Iterator[Work]:
         """Yield what textual inversion does at intervals: held-out losses, and preview pictures."""
@@ -112,9 +150,8 @@ class Rehearsal:
 
     def _sampling(self, name: str) -> Iterator[Work]:
         loader = str(self.reached[f"{name}::val_data_loader"])
-        self._set(f"{name}::val_handlers", [])
         self._set(f"{name}::val_data_loader", f"$[next(iter({loader}))]")
-        self._keep("network_def")
+        self.loading += self._keep("network_def")
         parser = self._parser()
 
         def draw(few: int) -> float:
@@ -128,7 +165,7 @@ class Rehearsal:
 
     def _classifying(self, name: str) -> Work:
         self._set(f"{name}::val_handlers", [])
-        evaluator = self._parser().get_parsed_content(name)
+        evaluator = self._load(self._parser(), name)
         return Work("batches of images", len(evaluator.data_loader), _seconds_of_iteration(evaluator))
 
     def _epoch_length(self, name: str) -> int:
@@ -140,6 +177,12 @@ class Rehearsal:
 
     def _value(self, name: str) -> Any:
         return self.real.get_parsed_content(name)
+
+    def _load(self, parser: ConfigParser, name: str) -> Any:
+        """Return what a key stands for, and count the seconds that it took to make."""
+        seconds, content = _timed(lambda: parser.get_parsed_content(name))
+        self.loading += seconds
+        return content
 
     def _keep(self, name: str) -> float:
         """Make what a key stands for once, for all parsers from here on, and return the seconds."""

@@ -100,7 +100,7 @@ def _measured(works: Sequence[Work], device: str) -> Iterator[str]:
     yield _table(["work", "number", "each", "together"], rows)
     yield (
         f"Time: about {duration(sum(work.total for work in works))}, from a few of the run's own steps just now on "
-        f"'{device}'. Loading, preparing images that cache_dir does not have yet, and writing are not in it."
+        f"'{device}'. Checkpoints, curves, and what an evaluation computes from images and reports are not in it."
     )
     places = []
     if sys.platform != "win32":
@@ -109,7 +109,10 @@ def _measured(works: Sequence[Work], device: str) -> Iterator[str]:
     if device.startswith("cuda"):
         places.append(f"{torch.cuda.max_memory_reserved(device) / GB:.1f} GB of the GPU's")
     if places:
-        yield f"Memory: {', '.join(places)}, the most that these steps took."
+        yield (
+            f"Memory: {', '.join(places)}: the peak of this process, with its packages, the model and steps of the "
+            "run's own size; not with all images."
+        )
 
 
 def _table(head: Sequence[str], rows: Iterator[list[str]] | Sequence[list[str]]) -> str:
