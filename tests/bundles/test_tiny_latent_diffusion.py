@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,14 @@ from diffusers import StableDiffusionPipeline
 from monai.bundle import run
 from safetensors.torch import load_file
 
+from medti_components.data.scene_words import WORDS
 from medti_components.engines.base_model_stages import DenoiserStage
 from medti_components.errors import BaseModelError, ConfigError
+from medti_components.networks.embedded_features import CHANNELS, EmbeddedFeatures
+from medti_components.networks.finding_classifier import FindingClassifier
 
 CONFIG = Path(__file__).parents[2] / "bundles/tiny_latent_diffusion/configs/train.json"
+FEATURES = "embedded_features.safetensors"
 SMALL = {
     "num_scenes": 12,
     "image_size": 32,
@@ -77,3 +82,24 @@ def test_scenes_without_a_short_caption_cannot_be_begun_with(tmp_path):
         _train(tmp_path / "out", **further)
     assert isinstance(caught.value.__cause__, ConfigError)
     assert "no scene has a caption of 2 tokens or fewer" in str(caught.value.__cause__)
+
+
+def test_training_of_the_feature_network_leaves_its_weights(tmp_path):
+    settings = {"num_scenes": 8, "num_held_out_scenes": 4, "max_epochs": 1, "batch_size": 8, "show_progress": False}
+    config = CONFIG.with_name("train_features.json")
+    run(run_id="training", config_file=str(config), output_dir=str(tmp_path / "out"), device="cpu", **settings)
+    network = EmbeddedFeatures(FindingClassifier(3, len(WORDS), CHANNELS))
+    network.load_state_dict({name: each.float() for name, each in load_file(tmp_path / "out" / FEATURES).items()})
+    assert network(torch.zeros(1, 3, 64, 64)).isfinite().all()
+
+
+def test_dry_run_of_the_feature_network_counts_scenes_steps_and_validation(tmp_path, capsys):
+    settings = {"num_scenes": 24, "num_held_out_scenes": 4, "max_epochs": 2, "batch_size": 8, "show_progress": False}
+    config = CONFIG.with_name("train_features.json")
+    with pytest.raises(SystemExit):
+        run(run_id="training", config_file=str(config), output_dir=str(tmp_path / "out"), dry_run=True, **settings)
+    text = capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert sorted(re.findall(r"scenes drawn +(\d+)", text)) == ["24", "4"]
+    assert re.search(r"steps of train::trainer +6 ", text)
+    assert re.search(r"batches of validation +2 ", text)

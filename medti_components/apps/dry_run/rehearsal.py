@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -96,6 +97,9 @@ class Rehearsal:
             seconds = self._keep("scenes")
             yield Work("scenes drawn", self._value("num_scenes"), seconds / len(self.objects["scenes"]))
         parser = self._parser()
+        for place in [place for place, part in self.reached.items() if is_target(part, "SceneWords")]:
+            seconds, scenes = _timed(partial(parser.get_parsed_content, place))
+            yield Work("scenes drawn", self._value(f"{place}::num_scenes"), seconds / len(scenes))
         if self.is_inversion:
             self._load(parser, "network_def")
             seconds, latents = _timed(lambda: parser.get_parsed_content("train::latents"))
@@ -172,7 +176,11 @@ class Rehearsal:
         if f"{name}::epoch_length" in self.reached:
             return int(self._value(f"{name}::epoch_length"))
         loader = str(self.reached[f"{name}::train_data_loader"]).removeprefix("@")
-        num_images = len(self._value(f"{loader.rpartition('::')[0]}::datalist"))
+        section = loader.rpartition("::")[0]
+        if f"{section}::datalist" in self.reached:
+            num_images = len(self._value(f"{section}::datalist"))
+        else:
+            num_images = self._value(f"{section}::dataset::num_scenes")
         return math.ceil(num_images / self._value(f"{loader}::batch_size"))
 
     def _value(self, name: str) -> Any:
