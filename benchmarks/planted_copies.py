@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--num_held_out", type=int, default=100)
     parser.add_argument("--num_others", type=int, default=150)
     parser.add_argument("--num_copies", type=int, default=25, help="of each kind")
-    parser.add_argument("--false_positive_rate", type=float, default=0.005)
+    parser.add_argument("--false_positive_rate", type=float, default=0.008)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--output", type=Path, help="CSV file of the table")
     options = parser.parse_args()

@@ -161,6 +161,8 @@ class Reproduce:
         for key, path in zip(("embeddings", "few_embeddings"), words, strict=True):
             if path is not None and not path.is_dir():
                 raise ConfigError(f"{key} '{path}' is no folder: correct --{key}, or leave it out to learn the words")
+        if dataset_dir and not Path(dataset_dir).is_dir():
+            raise ConfigError(f"dataset_dir '{dataset_dir}' is no folder: correct --dataset_dir, or leave it out")
         table = Table4.of(
             ClassifierBundle.of(config_file),
             ensure_writable_directory(output_dir).resolve(),

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frontal images of a CheXpert download as a datalist, by concept and split."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from medti_components.data.radiographs import Radiograph, radiograph_datalist
 from medti_components.data.split_sizes import SplitSizes
+from medti_components.data.table_file import table_rows
 from medti_components.errors import DataError
 
 TABLE = "train.csv"
@@ -103,17 +103,12 @@ def read_chexpert(dataset_dir: str | Path) -> list[Radiograph]:
     taken for the folder of the table, whatever the folder's name is now.
 
     Raises:
-        DataError: there is no table, or it lacks a column.
+        DataError: there is no table, it is unreadable, or it lacks a column.
     """
     table_path = _table(Path(dataset_dir))
-    with open(table_path, newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        needed = ("Path", "Frontal/Lateral", "AP/PA", *COLUMNS_OF_FINDINGS)
-        absent = [column for column in needed if column not in (table.fieldnames or ())]
-        if absent:
-            raise DataError(f"'{table_path}' has no column '{absent[0]}': download CheXpert's table again")
-        rows = [row for row in table if row["Frontal/Lateral"] == "Frontal"]
-    return [_radiograph(row, table_path) for row in rows]
+    needed = ("Path", "Frontal/Lateral", "AP/PA", *COLUMNS_OF_FINDINGS)
+    rows = table_rows(table_path, needed, "download CheXpert's table again")
+    return [_radiograph(row, table_path) for row in rows if row["Frontal/Lateral"] == "Frontal"]
 
 
 def _table(dataset_dir: Path) -> Path:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images of a download of NIH ChestX-ray14 as a datalist, by concept and split."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medti_components.data.radiographs import Radiograph, radiograph_datalist
 from medti_components.data.split_sizes import SplitSizes
+from medti_components.data.table_file import table_rows
 from medti_components.errors import DataError
 
 NAMES_OF_FINDINGS = {
@@ -72,16 +72,12 @@ def read_nih_chest_xray(dataset_dir: str | Path) -> list[Radiograph]:
     """Read the table of images; a radiograph's path is as the table has it.
 
     Raises:
-        DataError: there is no table, or it lacks a column.
+        DataError: there is no table, it is unreadable, or it lacks a column.
     """
     table_path = _table(Path(dataset_dir))
     columns: Mapping[str, str] = _COLUMNS_OF_EXCERPTS if table_path.name == TABLES[1] else _COLUMNS
-    with open(table_path, newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        absent = [column for column in columns.values() if column not in (table.fieldnames or ())]
-        if absent:
-            raise DataError(f"'{table_path}' has no column '{absent[0]}': download NIH's table again")
-        rows = [{key: row[column] for key, column in columns.items()} for row in table]
+    table = table_rows(table_path, columns.values(), "download NIH's table again")
+    rows = [{key: row[column] for key, column in columns.items()} for row in table]
     return [
         Radiograph(
             path=row["image"],

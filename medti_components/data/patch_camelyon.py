@@ -73,9 +73,10 @@ def patch_camelyon_datalist(
         drawn = rows[num_left_out:]
         if len(drawn) < (1 if number is None else number):
             left_out = f" beyond the first {num_left_out}" if num_left_out else ""
+            remedy = f"lower --{NUMBER_KEYS[split]}" if rows else "give files that hold both classes by --dataset_dir"
             raise DataError(
                 f"'{files.x}' has {len(drawn)} patches of '{concept}' (label {label}){left_out}{note}, "
-                f"{NUMBER_KEYS[split]} asks for {1 if number is None else number}: lower --{NUMBER_KEYS[split]}"
+                f"{NUMBER_KEYS[split]} asks for {1 if number is None else number}: {remedy}"
             )
         entries += [
             {

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The studies of a PI-CAI download as a datalist, by concept and split."""
 
-import csv
 import functools
 import logging
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ import SimpleITK
 from medti_components.data.patient_splits import split_by_patient
 from medti_components.data.simpleitk_reader import read_volume
 from medti_components.data.split_sizes import SplitSizes
+from medti_components.data.table_file import table_rows
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -151,12 +151,7 @@ def _downloaded_studies(dataset_dir: Path) -> list[_Study]:
             raise DataError(
                 f"dataset_dir '{dataset_dir}' has no '{path}': set --dataset_dir to a folder with {_EXPECTED}"
             )
-    with open(marksheet, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        absent = {"patient_id", "study_id", "case_csPCa"} - set(table.fieldnames or ())
-        if absent:
-            raise DataError(f"'{marksheet}' has no column {sorted(absent)[0]!r}: download PI-CAI's marksheet again")
-        rows = list(table)
+    rows = table_rows(marksheet, ("case_csPCa", "patient_id", "study_id"), "download PI-CAI's marksheet again")
     there = {path.name for path in (dataset_dir / "images").glob("*/*_*.mha")}
     studies = []
     for row in rows:

@@ -68,6 +68,8 @@ class SplitSizes:
         """
         if self.split == "test":
             num_left, asked = len(splits.test), 1 if self.num_test_cases is None else self.num_test_cases
+            if not (splits.training or splits.validation or splits.test):
+                raise DataError(_no_cases(concept, dataset_dir))
             if num_left < asked:
                 others = self.num_cases or self.num_validation_cases
                 raise DataError(
@@ -82,10 +84,7 @@ class SplitSizes:
         reasons = ", ".join([*skipped, *notes])
         left_out = f" (left out: {reasons})" if reasons else ""
         if num_found == 0:
-            raise DataError(
-                f"concept '{concept}' has no cases in '{dataset_dir}'{left_out}: "
-                "add studies, or drop the concept from --concepts"
-            )
+            raise DataError(_no_cases(concept, dataset_dir, left_out))
         asks, remedy = f"num_cases asks for {self.num_cases}", "lower --num_cases"
         if self.num_validation_cases:
             asks += f" and num_validation_cases for {self.num_validation_cases}"
@@ -94,3 +93,8 @@ class SplitSizes:
         if num_found + num_skipped < num_asked or (self.num_cases and not splits.training):
             raise DataError(f"{message}: {remedy}")
         logger.warning("%s", message)
+
+
+def _no_cases(concept: str, dataset_dir: str | Path, left_out: str = "") -> str:
+    remedy = "add studies, or drop the concept from --concepts"
+    return f"concept '{concept}' has no cases in '{dataset_dir}'{left_out}: {remedy}"

@@ -77,7 +77,7 @@ class CopyDetection:
         self,
         features: ImageFeatures,
         correlation: AlignedCorrelation | None = None,
-        false_positive_rate: float = 0.005,
+        false_positive_rate: float = 0.008,
         max_share: float = 0.0,
         num_pairs: int = 8,
         in_colour: bool = False,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from configs_of_bundles import BUNDLES, CLASSIFICATION, PROSTATE, REPOSITORY, load
-from monai.bundle import download, verify_metadata
+from monai.bundle import ckpt_export, download, verify_metadata
 from monai.bundle import load as load_bundle
 from PIL import Image
 
@@ -28,6 +28,7 @@ from medti_components.networks.concept_embedding import ConceptEmbedding, Concep
 from medti_components.networks.embedding_file import load_embedding, save_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 from medti_components.networks.image_classifier import new_classifier, save_classifier
+from medti_components.networks.pretrained_resnet import PretrainedResNet
 
 NAME = PROSTATE.parent.name
 TOKENS = ["<prostate_mri_negative>", "<prostate_mri_positive>"]
@@ -480,10 +481,13 @@ def test_base_model_of_the_hub_is_named_and_not_packed(package, tmp_path):
     assert "| steps | unknown |" in card
 
 
-def write_classifier(path, **changed):
+MICRO_RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
+
+
+def write_classifier(path, network=None, **changed):
     config = load(CLASSIFICATION / "inference.json")
     settings = {key: config[key] for key in config["trained_with"]} | {"architecture": "small", **changed}
-    save_classifier(path, new_classifier("small"), settings, {"auc": 0.5})
+    save_classifier(path, network or new_classifier("small"), settings, {"auc": 0.5})
     return path
 
 
@@ -531,6 +535,31 @@ def test_monai_s_own_tools_take_the_archive(package, words, tmp_path):
     for token in TOKENS:
         expected = load_embedding(words / f"{token.strip('<>')}.safetensors").rows
         assert torch.equal(loaded[token].rows, expected)
+
+
+@pytest.mark.parametrize("architecture", ["small", "resnet"])
+def test_monai_exports_a_classifier_as_torchscript(package, tmp_path, architecture):
+    network = new_classifier("small") if architecture == "small" else PretrainedResNet.of_config(MICRO_RESNET)
+    folder, _ = package(
+        bundle=CLASSIFICATION.parent,
+        embeddings="",
+        overlays="",
+        classifier=write_classifier(tmp_path / "classifier.safetensors", network, architecture=architecture),
+        components="pinned",
+    )
+    target = folder / "models" / "model.ts"
+    ckpt_export(
+        "network_def",
+        filepath=target,
+        ckpt_file=str(folder / "models" / "model.pt"),
+        meta_file=str(folder / "configs" / "metadata.json"),
+        config_file=str(folder / "configs" / "inference.json"),
+        bundle_root=str(folder),
+        use_trace=architecture == "resnet",
+        input_shape=(1, 3, 64, 64),
+    )
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.jit.load(target)(images) == pytest.approx(network.eval()(images), abs=1e-5)
 
 
 @pytest.fixture(scope="module")

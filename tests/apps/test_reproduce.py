@@ -75,6 +75,7 @@ def runs(monkeypatch, tmp_path):
 
 
 def table4(tmp_path, **options):
+    (tmp_path / "data").mkdir(exist_ok=True)
     settings = {"num_seeds": 2, "num_real": 4, "num_synthetic": 8, "num_processes": 2}
     return list(Reproduce().table4(TRAIN, str(tmp_path / "out"), str(tmp_path / "data"), **{**settings, **options}))
 
@@ -183,6 +184,7 @@ def test_numbers_that_do_not_fit(runs, tmp_path, options, message) -> None:
 
 def test_folder_of_other_cases(runs, tmp_path) -> None:
     table4(tmp_path, num_seeds=1)
+    (tmp_path / "other").mkdir()
     with pytest.raises(
         ConfigError, match=r"^dataset_dir is '.*other', but the cells in '.*out' are of '.*data': choose"
     ):
@@ -193,6 +195,7 @@ def test_folder_of_other_cases(runs, tmp_path) -> None:
     ("config_file", "message"),
     [
         ("missing.json", "config_file '.*missing.json' is no file: correct --config_file"),
+        (__file__, r"config_file '.*test_reproduce.py' must end in .json or .yaml: correct --config_file"),
         ("['a.json'", r"config_file must be a path or a list of paths, got \['a.json': write"),
         (
             str(REPOSITORY / "bundles/prostate_mri_textual_inversion/configs/train.json"),
@@ -208,6 +211,18 @@ def test_folder_of_other_cases(runs, tmp_path) -> None:
 def test_config_files_that_do_not_fit(tmp_path, config_file, message) -> None:
     with pytest.raises(ConfigError, match=message):
         list(Reproduce().table4(config_file, str(tmp_path)))
+
+
+def test_overlay_that_is_no_json(tmp_path) -> None:
+    (tmp_path / "overlay.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"'.*overlay.json' can't be read \(Expecting .*\): correct --config_file$"):
+        list(Reproduce().table4(f"['{TRAIN}', '{tmp_path}/overlay.json']", str(tmp_path)))
+
+
+def test_no_data_set(runs, tmp_path) -> None:
+    message = "dataset_dir 'no/such' is no folder: correct --dataset_dir, or leave it out"
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        list(Reproduce().table4(TRAIN, str(tmp_path / "out"), "no/such"))
 
 
 def test_no_bundle_learns_the_words(tmp_path) -> None:

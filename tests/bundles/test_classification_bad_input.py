@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from configs_of_bundles import CLASSIFICATION, REPOSITORY
+from configs_of_bundles import CLASSIFICATION, REPOSITORY, load
 from generated_runs import write_run
 from safetensors.torch import load_file, save_file
 
@@ -77,13 +77,19 @@ def test_row_of_the_marksheet_without_file(line_of, classifying_training, damage
     assert re.search(rf"^error: study '.*' has no ADC volume '.*{missing.name}': download it", line)
 
 
-def test_class_without_a_case(line_of, classifying_training, damaged_picai):
+def test_class_without_a_case(line_of, classifying_training, classifier_splits, trained_classifier, damaged_picai):
     marksheet = damaged_picai / "picai_labels" / "clinical_information" / "marksheet.csv"
     lines = marksheet.read_text().splitlines()
     marksheet.unlink()
     marksheet.write_text("\n".join(line for line in lines if not line.startswith("15")) + "\n")
-    line = line_of("training", TRAIN, **{**classifying_training, "dataset_dir": damaged_picai})
-    assert re.search(r"^error: concept '<prostate_mri_positive>' has no cases in .*: add studies", line)
+    keys = {**classifying_training, "dataset_dir": damaged_picai}
+    evaluating = {**keys, **classifier_splits, "classifier": trained_classifier}
+    trained = [key for key in evaluating if key in load(EVALUATE[0])]
+    for line in (
+        line_of("training", TRAIN, **keys),
+        line_of("evaluating", EVALUATE, **{key: evaluating[key] for key in trained}),
+    ):
+        assert re.search(r"^error: concept '<prostate_mri_positive>' has no cases in .*: add studies", line)
 
 
 def test_patient_in_two_splits(line_of, classifying, classifier_splits, trained_classifier):

@@ -88,6 +88,11 @@ def truncated(files: PatchCamelyonFiles) -> None:
     files.x.write_bytes(files.x.read_bytes()[:9999])
 
 
+def one_class(files: PatchCamelyonFiles) -> None:
+    with h5py.File(files.y, "r+") as file:
+        file["y"][...] = 0
+
+
 def packed(files: PatchCamelyonFiles) -> None:
     files.x.rename(files.x.with_name(f"{files.x.name}.gz"))
 
@@ -102,6 +107,10 @@ def packed(files: PatchCamelyonFiles) -> None:
         ),
         (other_shape, r"'.*train_x.h5' must hold 'x' of shape \(N, 96, 96, 3\) and type uint8, got \(16, 32, 32, 3\)"),
         (truncated, r"'.*train_x.h5' is unreadable or truncated \(.*\): download it again"),
+        (
+            one_class,
+            r"'.*train_x.h5' has 0 patches of '<histopathology_tumor>' .* asks for 2: give files that hold",
+        ),
         (packed, r"'.*train_x.h5.gz' must be unpacked, got a gzip archive: run gunzip"),
     ],
 )

@@ -33,12 +33,14 @@ class BundleConfigs:
         """Read a bundle's config, or a list of it and overlays, written as for ``monai.bundle run``.
 
         Raises:
-            ConfigError: a file is missing.
+            ConfigError: a file is missing, or is no config.
         """
         paths = [Path(path).resolve() for path in _listed(config_file)]
         for path in paths:
             if not path.is_file():
                 raise ConfigError(f"config_file '{path}' is no file: correct --config_file")
+            if path.suffix not in (".json", ".yaml", ".yml"):
+                raise ConfigError(f"config_file '{path}' must end in .json or .yaml: correct --config_file")
         return cls(paths[0], tuple(paths[1:]))
 
     def files(self, name: str) -> tuple[Path, ...]:
@@ -82,7 +84,11 @@ class BundleConfigs:
 
 @cache
 def _content(files: tuple[Path, ...]) -> dict[str, Any]:
-    return dict(ConfigParser.load_config_files([str(path) for path in files]))
+    try:
+        return dict(ConfigParser.load_config_files([str(path) for path in files]))
+    except ValueError as error:
+        names = ", ".join(f"'{path}'" for path in files)
+        raise ConfigError(f"{names} can't be read ({' '.join(str(error).split())}): correct --config_file") from error
 
 
 def _listed(config_file: str) -> list[str]:
