@@ -121,7 +121,7 @@ def test_the_options_of_pushing_are_those_of_the_page():
 @pytest.mark.slow
 def test_the_commands_on_packaging_run_one_after_the_other(checkout):
     section = PAGE.partition("## Packaging a bundle")[2].partition("\n## ")[0]
-    [first, second] = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    first, second, _ = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-euc", first + second], cwd=checkout, env=environment, check=True)
     assert len([*(checkout / "unpacked" / "generated" / "images").glob("*.png")]) == 2
