@@ -103,7 +103,8 @@ def test_images_of_others_are_safe_to_share(verdict_of, evaluating):
     assert {"quality", "modality"} <= set(metrics)
     assert metrics["copies"]["share"]["generated"]["value"] == 0
     assert metrics["verdict"]["verdict"] == f"safe to share, as far as tested ({UNTESTED})"
-    assert metrics["verdict"]["checks"]["copies"]["limits"] == {"copy_false_positive_rate": 0.005, "max_copy_share": 0}
+    limits = {key: load(EVALUATE)[key] for key in ("copy_false_positive_rate", "max_copy_share")}
+    assert metrics["verdict"]["checks"]["copies"]["limits"] == limits
 
 
 def test_planted_training_images_are_not(verdict_of, planted, tmp_path, capsys):
