@@ -188,7 +188,8 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], classes: str)
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
         body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
     thead = f"<thead><tr>{head}</tr></thead>" if headings else ""
-    return f'<div class="{classes}"><table>{thead}<tbody>{body}</tbody></table></div>'
+    scrolled = 'tabindex="0" role="region" aria-label="Table"'  # wider than the window: by arrow keys too
+    return f'<div class="{classes}" {scrolled}><table>{thead}<tbody>{body}</tbody></table></div>'
 
 
 def settings_table(settings: Mapping[str, Any]) -> str:

@@ -73,3 +73,5 @@ def test_report_loads_alone_and_reads_well(browser, page):  # noqa: F811
             assert contrast(browser, selector) >= 4.5, (scheme, selector)  # WCAG 2, level AA
     browser.set_window_size(420, 900)
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    reached = "return [...document.querySelectorAll('.table')].map(e => e.tabIndex === 0 && e.ariaLabel === 'Table')"
+    assert browser.execute_script(reached) == [True] * 2  # wide tables are scrolled by keys
