@@ -71,17 +71,25 @@ class TrainingStage(ABC):
         """Return the context for the network's forward pass."""
         return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    def _mosaics(self, count: int, stream: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(self.scenes), (4 * count,), generator=stream)
+        down, right = torch.randint(self.scenes.images.shape[-1], (2,), generator=stream).tolist()
+        return mosaics(to_unit_range(self.scenes.images[chosen]), (down, right))
 
-def mosaics(images: Tensor) -> Tensor:
+
+def mosaics(images: Tensor, shift: tuple[int, int]) -> Tensor:
     """Shrink images (4 n, 3, H, W) to half and lay four at a time side by side, (n, 3, H, W): detail twice as fine.
 
-    >>> mosaics(torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 2, 2))
-    tensor([[[[0., 1.],
-              [2., 3.]]]])
+    The mosaic is moved round by ``shift`` (down, right): seams that are always in the middle are learned as if every
+    picture had them.
+
+    >>> mosaics(torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 2, 2), shift=(1, 0))
+    tensor([[[[2., 3.],
+              [0., 1.]]]])
     """
     small = nn.functional.avg_pool2d(images, 2)
     pairs = torch.cat([small[0::2], small[1::2]], dim=3)
-    return torch.cat([pairs[0::2], pairs[1::2]], dim=2)
+    return torch.cat([pairs[0::2], pairs[1::2]], dim=2).roll(shift, dims=(2, 3))
 
 
 class AutoencoderStage(TrainingStage):
@@ -107,13 +115,42 @@ class AutoencoderStage(TrainingStage):
         top, left = torch.randint(size - crop + 1, (2,), generator=stream).tolist()
         images = to_unit_range(self.scenes.images[chosen][:, :, top : top + crop, left : left + crop])
         if whole:
-            chosen = torch.randint(len(self.scenes), (4 * (count // 2),), generator=stream)
-            images[: count // 2] = mosaics(to_unit_range(self.scenes.images[chosen]))
+            images[: count // 2] = self._mosaics(count // 2, stream)
         images = images.to(engine.state.device)
         with self.autocast(images.device):
             posterior = engine.network.encode(images, whole)
             noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
             reconstruction = engine.network.decode(posterior.mean + posterior.std * noise, whole)
+        return engine.loss_function(reconstruction, images, posterior)
+
+
+class DecoderStage(TrainingStage):
+    """The decoder learns on alone, from latents that stay as they are; ``network`` holds it and what leads to it.
+
+    Whatever was learned on the latents stays valid. Half of the images are mosaics.
+
+    Args:
+        autoencoder: whose latents are final.
+    """
+
+    name = "decoder"
+
+    def __init__(self, *args: Any, autoencoder: AutoencoderKL, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.autoencoder = autoencoder
+
+    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+        """Return the loss of one batch."""
+        engine.network.requires_grad_(True)  # frozen with the latents
+        num_mosaics = self.batch_size // 2
+        chosen = torch.randint(len(self.scenes), (self.batch_size - num_mosaics,), generator=stream)
+        images = torch.cat([to_unit_range(self.scenes.images[chosen]), self._mosaics(num_mosaics, stream)])
+        images = images.to(engine.state.device)
+        with self.autocast(images.device):
+            with torch.no_grad():
+                posterior = self.autoencoder.encode(images).latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
+            reconstruction = self.autoencoder.decode(posterior.mean + posterior.std * noise).sample
         return engine.loss_function(reconstruction, images, posterior)
 
 

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 Images = Dataset[dict[str, Any]]
 
 
-
 class GeneratedImageEvaluation:
     """Everything that is measured on a folder of generated images, written as ``metrics.json`` and ``report.html``.
 

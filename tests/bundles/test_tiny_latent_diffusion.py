@@ -22,10 +22,12 @@ SMALL = {
     "autoencoder_steps": 2,
     "autoencoder_way_past_steps": 1,
     "text_encoder_steps": 2,
+    "decoder_steps": 2,
     "denoiser_steps": 4,
     "joint_steps": 2,
     "caption_lengths": [[40, 1]],
     "autoencoder_batch_size": 2,
+    "decoder_batch_size": 2,
     "text_encoder_batch_size": 2,
     "denoiser_batch_size": 2,
     "show_progress": False,
@@ -66,6 +68,16 @@ def test_training_goes_on_from_a_model_that_was_written_before(tmp_path):
     after = _train(tmp_path / "second", denoiser_steps=1, denoiser_learning_rate=0.0, joint_steps=0, **further)
     # at rate 0 only the float16 of the file may show
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_decoder_alone_learns_on_and_latents_stay(tmp_path):
+    _train(tmp_path / "first", decoder_steps=0)
+    further = {"initial_model": str(tmp_path / "first/models"), "autoencoder_steps": 0, "text_encoder_steps": 0}
+    _train(tmp_path / "second", denoiser_steps=1, **further)
+    weights = "models/vae/diffusion_pytorch_model.safetensors"
+    before, after = load_file(tmp_path / "first" / weights), load_file(tmp_path / "second" / weights)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
 
 
 def test_going_on_from_a_folder_without_weights_says_what_to_set(tmp_path):
