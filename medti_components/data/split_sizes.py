@@ -68,9 +68,9 @@ class SplitSizes:
         """
         if self.split == "test":
             num_left, asked = len(splits.test), 1 if self.num_test_cases is None else self.num_test_cases
-            if not (splits.training or splits.validation or splits.test):
-                raise DataError(_no_cases(concept, dataset_dir))
             if num_left < asked:
+                if not (splits.training or splits.validation or splits.test):
+                    raise DataError(_no_cases(concept, dataset_dir))
                 others = self.num_cases or self.num_validation_cases
                 raise DataError(
                     f"concept '{concept}' has {num_left} cases left for test, {asked} are asked for: lower "
