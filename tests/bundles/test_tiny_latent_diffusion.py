@@ -37,7 +37,7 @@ SMALL = {
 
 
 def _train(output_dir: Path, **settings) -> dict[str, torch.Tensor]:
-    run(run_id="training", config_file=str(CONFIG), output_dir=str(output_dir), **SMALL | settings)
+    run(run_id="training", config_file=str(CONFIG), logging_file=False, output_dir=str(output_dir), **SMALL | settings)
     return load_file(output_dir / "models/unet/diffusion_pytorch_model.safetensors")
 
 
@@ -99,7 +99,14 @@ def test_scenes_without_a_short_caption_cannot_be_begun_with(tmp_path):
 def test_training_of_the_feature_network_leaves_its_weights(tmp_path):
     settings = {"num_scenes": 8, "num_held_out_scenes": 4, "max_epochs": 1, "batch_size": 8, "show_progress": False}
     config = CONFIG.with_name("train_features.json")
-    run(run_id="training", config_file=str(config), output_dir=str(tmp_path / "out"), device="cpu", **settings)
+    run(
+        run_id="training",
+        config_file=str(config),
+        logging_file=False,
+        output_dir=str(tmp_path / "out"),
+        device="cpu",
+        **settings,
+    )
     network = EmbeddedFeatures(FindingClassifier(3, len(WORDS), CHANNELS))
     network.load_state_dict({name: each.float() for name, each in load_file(tmp_path / "out" / FEATURES).items()})
     assert network(torch.zeros(1, 3, 64, 64)).isfinite().all()
@@ -109,7 +116,14 @@ def test_dry_run_of_the_feature_network_counts_scenes_steps_and_validation(tmp_p
     settings = {"num_scenes": 24, "num_held_out_scenes": 4, "max_epochs": 2, "batch_size": 8, "show_progress": False}
     config = CONFIG.with_name("train_features.json")
     with pytest.raises(SystemExit):
-        run(run_id="training", config_file=str(config), output_dir=str(tmp_path / "out"), dry_run=True, **settings)
+        run(
+            run_id="training",
+            config_file=str(config),
+            logging_file=False,
+            output_dir=str(tmp_path / "out"),
+            dry_run=True,
+            **settings,
+        )
     text = capsys.readouterr().out
     assert not (tmp_path / "out").exists()
     assert sorted(re.findall(r"scenes drawn +(\d+)", text)) == ["24", "4"]
