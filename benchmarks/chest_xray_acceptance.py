@@ -2,10 +2,11 @@
 """The chest bundle from phantom radiographs to figures, once a seed, by the commands that a user types.
 
 For each seed: train, generate from each word, compose the findings in pairs, interpolate from no finding to each,
-paint each into healthy pictures where it belongs, evaluate. What is done already is skipped when the command is the
-same, and a training that was broken off goes on from its checkpoint. The figures of all seeds, their mean and standard
-deviation, and whether each is as good as it has to be, go to ``results.md`` and ``results.json`` in the output folder;
-logs and stage times lie beside them.
+paint each into healthy pictures where it belongs, evaluate. Pairs and paintings are guided away from the word of no
+finding in place of the empty prompt, so that guidance strengthens what is ill and not all of a chest. What is done
+already is skipped when the command is the same, and a training that was broken off goes on from its checkpoint. The
+figures of all seeds, their mean and standard deviation, and whether each is as good as it has to be, go to
+``results.md`` and ``results.json`` in the output folder; logs and stage times lie beside them.
 
     python benchmarks/chest_xray_acceptance.py --output_dir output/chest_acceptance
     python benchmarks/chest_xray_acceptance.py --output_dir output/chest_acceptance --dry_run
@@ -128,7 +129,7 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
     for number, pair in enumerate(PAIRS):
         prompt = " AND ".join(f"{token(finding)} :{options.composition_weight:g}" for finding in pair)
         keys = {"seed": first + 10_000 + 1000 * number, "num_images": options.num_composed, "prompt": prompt}
-        keys |= {"guidance_scale": options.composition_guidance_scale}
+        keys |= {"guidance_scale": options.composition_guidance_scale, "negative_prompt": options.negative_prompt}
         add("generating", f"composed/{'_and_'.join(pair)}", keys)
     for number, finding in enumerate(FINDINGS):
         keys = {"seed": first + 20_000 + 1000 * number, "num_images": options.num_rows}
@@ -137,7 +138,7 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
     for number, (finding, index) in enumerate(itertools.product(FINDINGS, range(options.num_pictures))):
         keys = {"seed": first + 30_000 + 100 * number, "num_images": options.num_paintings, "prompt": token(finding)}
         keys |= {"image": pictures / f"{index}.png", "mask": pictures / f"{index}_{finding}.png"}
-        keys |= {"strength": options.strength}
+        keys |= {"strength": options.strength, "negative_prompt": options.negative_prompt}
         keys |= {"guidance_scale": options.painting_guidance_scale or options.guidance_scale}
         add("inpainting", f"inpainted/{finding}_{index}", keys, ["pictures"])
     return found
@@ -238,10 +239,11 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
     parser.add_argument("--composition_weight", type=float, default=0.5, help="of each finding of a pair")
-    parser.add_argument("--composition_guidance_scale", type=float, default=3.0)
+    parser.add_argument("--composition_guidance_scale", type=float, default=2.0)
+    parser.add_argument("--negative_prompt", default=HEALTHY, help="of pairs and paintings")
     parser.add_argument("--num_rows", type=int, default=16, help="of each interpolation")
-    parser.add_argument("--num_pictures", type=int, default=8, help="to paint each finding into")
-    parser.add_argument("--num_paintings", type=int, default=3, help="of each finding in each picture")
+    parser.add_argument("--num_pictures", type=int, default=4, help="to paint each finding into")
+    parser.add_argument("--num_paintings", type=int, default=6, help="of each finding in each picture")
     parser.add_argument("--strength", type=float, help="of painting")
     parser.add_argument("--painting_guidance_scale", type=float)
     return parser.parse_args(arguments)

@@ -90,9 +90,11 @@ def test_gland_is_of_human_size(positives, negatives):
 def test_look_alikes_are_dark_on_adc_or_bright_on_hbv_and_a_lesion_both():
     """At the centre of each finding, against the same patient painted without any."""
     seen = set()
-    for index in range(12):
+    for index in range(20):
         random = np.random.default_rng(index)
         anatomy = draw_anatomy(random, index % 2 == 0, "hard")
+        if not anatomy.findings:
+            continue
         grid = Grid.centred((11, 128, 84), (3.0, 2.0, 2.0))
         with_findings = _paint(anatomy, grid, (0, 1, 2), 2.0, 2.0)
         without = _paint(replace(anatomy, findings=[]), grid, (0, 1, 2), 2.0, 2.0)
@@ -104,7 +106,7 @@ def test_look_alikes_are_dark_on_adc_or_bright_on_hbv_and_a_lesion_both():
             continue
         change = [float(after[voxel] - before[voxel]) for after, before in zip(with_findings, without, strict=True)]
         assert (change[1] < -0.05) == (shares[1] > 0)
-        assert (change[2] > 0.1) == (shares[2] > 0)
+        assert (change[2] > 0.05) == (shares[2] > 0)
         seen.add(tuple(share > 0 for share in shares))
     assert seen == {(True, True, True), (True, True, False), (False, False, True)}
 

@@ -15,6 +15,7 @@ PAPER_FID: Mapping[str, Mapping[float, float]] = {
     "num_vectors": {8: 177, 16: 184, 32: 218, 64: 171},
     "num_cases": {5: 203, 10: 181, 50: 181, 100: 171},
 }
+LARGEST = {"num_vectors": 75, "num_inference_steps": 1000}  # what CLIP's 77 positions and the schedule have room for
 TITLES = {
     "num_inference_steps": "sampling steps",
     "guidance_scale": "guidance scale",
@@ -72,7 +73,8 @@ class ParameterGrid:
         values: by axis; as a rule those in ``PAPER_FID``.
 
     Raises:
-        ConfigError: values of an axis are no list of positive numbers, or more cases are asked for than the config's.
+        ConfigError: values of an axis are no list of positive numbers, or larger than there is room for, or than
+            the config's cases.
 
     >>> grid = ParameterGrid(GridSetting(100, 2.0, 64, 100), {"num_vectors": [8, 16]})
     >>> [cell.value for cell in grid.cells("table2")], [cell.is_default for cell in grid.cells("table2")]
@@ -109,4 +111,6 @@ def _numbers(axis: str, given: Any) -> Sequence[float]:
     if not fits or not given:
         example = list(PAPER_FID[axis])
         raise ConfigError(f'{axis} must be a list of {what}, got {given!r}: write --{axis} "{example}"')
+    if max(given) > LARGEST.get(axis, max(given)):
+        raise ConfigError(f"{axis} must be at most {LARGEST[axis]}, got {max(given)}: lower it in --{axis}")
     return list(given)

@@ -29,6 +29,7 @@ def test_differences_in_the_paper_are_to_its_own_default() -> None:
     ("values", "message"),
     [
         ({"num_vectors": 8}, "num_vectors must be a list of whole numbers from 1, got 8: write --num_vectors"),
+        ({"num_vectors": [8, 200]}, "num_vectors must be at most 75, got 200: lower it in --num_vectors"),
         ({"num_vectors": [8, 0]}, r"num_vectors must be a list of whole numbers from 1, got \[8, 0\]: write"),
         ({"num_inference_steps": [2.5]}, r"num_inference_steps must be a list of whole numbers from 1, got \[2.5\]"),
         ({"guidance_scale": ["a"]}, r"guidance_scale must be a list of numbers above 0, got \['a'\]: write"),
