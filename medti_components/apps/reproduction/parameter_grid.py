@@ -51,7 +51,12 @@ class GridCell:
     axis: str
     value: float
     setting: GridSetting
-    is_default: bool
+    default: float
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the middle of the grid."""
+        return self.value == self.default
 
     @property
     def paper(self) -> float | None:
@@ -60,9 +65,9 @@ class GridCell:
 
     @property
     def paper_difference(self) -> float | None:
-        """FID in the paper less the one of its own default, None where it has none or this is it."""
-        default = {"num_inference_steps": 100, "guidance_scale": 2, "num_vectors": 64, "num_cases": 100}[self.axis]
-        return None if self.paper is None or self.value == default else self.paper - PAPER_FID[self.axis][default]
+        """FID in the paper less the paper's at the middle of this grid, None where it lacks one or this is it."""
+        default = PAPER_FID[self.axis].get(self.default)
+        return None if self.paper is None or default is None or self.is_default else self.paper - default
 
 
 class ParameterGrid:
@@ -98,7 +103,7 @@ class ParameterGrid:
             middle = getattr(self.default, axis)
             for value in sorted({*self._values.get(axis, ()), middle}):
                 setting = replace(self.default, **{axis: type(middle)(value)})
-                found.append(GridCell(axis, value, setting, value == middle))
+                found.append(GridCell(axis, value, setting, middle))
         return found
 
 

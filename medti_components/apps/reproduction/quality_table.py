@@ -40,7 +40,7 @@ class QualityRow:
 
     @property
     def trend(self) -> str:
-        """Whether the paper's difference to the default has our KID's sign, open where its interval holds zero."""
+        """Whether the paper's difference to our default has our KID's sign, open where its interval holds zero."""
         paper = self.cell.paper_difference
         if paper is None or self.difference is None:
             return ""
@@ -129,9 +129,9 @@ class QualityTable:
         return (
             "FID (to the training images, as published) and KID (to held-out ones): mean over the words and "
             f"{num_seeds} seed(s), 95 % intervals over images ({images}); features: {features}.{floor} AUC: a "
-            "classifier of real images on the generated ones. **Bold**: the default. Paper's trend, the sign of FID "
-            f"less the default's: {HOLDS} or {FAILS} where our KID's difference has an interval without zero, else "
-            f"{OPEN}."
+            "classifier of real images on the generated ones. **Bold**: the default. Paper's trend, the sign of its "
+            f"FID less its FID at this default: {HOLDS} or {FAILS} where our KID's difference has an interval without "
+            f"zero, else {OPEN}."
         )
 
     def _draw(self, path: Path) -> None:
