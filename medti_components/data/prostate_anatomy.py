@@ -31,7 +31,7 @@ PROSTATITIS = (0.0, 0.0, 1.0)
 LOOK_ALIKES = (STROMAL_NODULE, PROSTATITIS)
 # Shares of hard patients: lesions that hardly show, healthy glands with what can't be told from a lesion (granulomatous
 # prostatitis has all three signs), glands of either class with one of the LOOK_ALIKES
-FAINT, WHOLLY_ALIKE, HALF_ALIKE = 0.15, 0.2, 0.5
+FAINT, WHOLLY_ALIKE, HALF_ALIKE = 0.2, 0.2, 0.3
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def check_difficulty(difficulty: str) -> None:
 def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str = "default") -> Anatomy:
     """Draw a patient: sizes, places and shapes of the organs, and a lesion of 8 to 19 mm where ``is_positive``.
 
-    With ``difficulty`` 'hard' the lesion is of 6 to 16 mm, at 60 to 100 % of its contrast, or 15 to 40 % of it in one
-    of seven. Benign look-alikes of the same sizes: in half of the glands of either class a stromal nodule, dark on T2W
+    With ``difficulty`` 'hard' the lesion is of 8 to 17 mm, at 80 to 100 % of its contrast, or 10 to 35 % of it in one
+    of five. Benign look-alikes of the same sizes: in three of ten glands of either class a stromal nodule, dark on T2W
     and ADC, or prostatitis, bright on HBV; in one of five without a lesion what is like one on all three.
 
     Raises:
@@ -268,21 +268,21 @@ def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
 
 def _draw_small(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     """Place a small finding near the middle of the gland, where a slice of either class shows it."""
-    longer = _between(random, 4.5, 7.5)
-    return _placed(random, gland, longer, longer * _between(random, 0.75, 1.0), (5.0, 8.0), 0.12)
+    longer = _between(random, 5.0, 8.0)
+    return _placed(random, gland, longer, max(4.5, longer * _between(random, 0.75, 1.0)), (5.0, 8.0), 0.12)
 
 
 def _draw_findings(random: np.random.Generator, gland: Ellipsoid, lesion: Ellipsoid | None) -> list[Finding]:
     """Draw the contrast of a lesion, and look-alikes; what is like a lesion in all is the last."""
     findings: list[Finding] = []
     if random.random() < HALF_ALIKE:
-        strength = _between(random, 0.35, 0.85)
+        strength = _between(random, 0.3, 0.6)
         t2w, adc, hbv = LOOK_ALIKES[int(random.integers(len(LOOK_ALIKES)))]
         findings.append((_draw_small(random, gland), (strength * t2w, strength * adc, strength * hbv)))
     chance = random.random()
-    plain = (_between(random, 0.6, 1.0),) * 3
+    plain = (_between(random, 0.8, 1.0),) * 3
     if lesion is not None:
-        findings.append((lesion, (_between(random, 0.15, 0.4),) * 3 if chance < FAINT else plain))
+        findings.append((lesion, (_between(random, 0.1, 0.35),) * 3 if chance < FAINT else plain))
     elif chance < WHOLLY_ALIKE:
         findings.append((_draw_small(random, gland), plain))
     return findings
