@@ -90,7 +90,7 @@ def test_gland_is_of_human_size(positives, negatives):
 def test_look_alikes_are_dark_on_adc_or_bright_on_hbv_and_a_lesion_both():
     """At the centre of each finding, against the same patient painted without any."""
     seen = set()
-    for index in range(20):
+    for index in range(40):
         random = np.random.default_rng(index)
         anatomy = draw_anatomy(random, index % 2 == 0, "hard")
         if not anatomy.findings:
