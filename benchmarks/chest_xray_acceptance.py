@@ -125,7 +125,8 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
         command = _bundle(run_id, "inference", options, {**shared, "output_dir": folder / name, **keys})
         found.append(Stage(f"seed_{seed}/{name}", command, (f"seed_{seed}/training", *needs)))
 
-    add("generating", "generated", {"seed": first, "num_images": options.num_test_cases})
+    keys: dict[str, Any] = {"seed": first, "num_images": options.num_test_cases}
+    add("generating", "generated", {**keys, "guidance_scale": options.single_guidance_scale})
     for number, pair in enumerate(PAIRS):
         prompt = " AND ".join(f"{token(finding)} :{options.composition_weight:g}" for finding in pair)
         keys = {"seed": first + 10_000 + 1000 * number, "num_images": options.num_composed, "prompt": prompt}
@@ -238,6 +239,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_several_cases", type=int, default=100, help="the classifier's, of several findings")
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
+    parser.add_argument("--single_guidance_scale", type=float, default=2.0, help="of images of one word")
     parser.add_argument("--composition_weight", type=float, default=0.5, help="of each finding of a pair")
     parser.add_argument("--composition_guidance_scale", type=float, default=2.0)
     parser.add_argument("--negative_prompt", default=HEALTHY, help="of pairs and paintings")
