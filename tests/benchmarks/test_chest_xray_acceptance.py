@@ -27,7 +27,7 @@ def test_every_key_exists_in_the_config_that_it_is_given_to():
     sizes = ["--num_vectors=2", "--max_steps=3", "--base_model=b", "--num_inference_steps=4", "--guidance_scale=3"]
     chain = chain_of(*sizes, "--image_size=32", "--classifier_epochs=1", "--strength=0.5", "--seeds", "0", "1")
     bundle_runs = [stage for stage in chain.values() if "monai.bundle" in stage.command]
-    assert len(bundle_runs) == 2 * (1 + 1 + 3 + 3 + 3 * 8 + 1)
+    assert len(bundle_runs) == 2 * (1 + 1 + 3 + 3 + 3 * 4 + 1)
     for stage in bundle_runs:
         keys = keys_of(stage.command)
         files = keys.pop("config_file")
@@ -51,7 +51,7 @@ def test_each_run_starts_from_noise_of_its_own():
         if "embeddings" in keys:
             first = int(keys["seed"])
             drawn += range(first, first + int(keys["num_images"]))
-    assert len(drawn) == 3 * (100 + 3 * 34 + 3 * 16 + 3 * 8 * 3) == len(set(drawn))
+    assert len(drawn) == 3 * (100 + 3 * 34 + 3 * 16 + 3 * 4 * 6) == len(set(drawn))
 
 
 def test_evaluation_waits_for_everything_that_it_judges():
@@ -78,7 +78,14 @@ def test_pairs_are_composed_by_weights():
     assert len(pairs) == 3
     keys = pairs["seed_0/composed/cardiomegaly_and_pleural_effusion"]
     assert keys["prompt"] == f"{token('cardiomegaly')} :0.7 AND {token('pleural_effusion')} :0.7"
-    assert keys["guidance_scale"] == "3.0"
+    assert (keys["guidance_scale"], keys["negative_prompt"]) == ("2.0", HEALTHY)
+
+
+def test_words_alone_and_rows_are_guided_away_from_the_empty_prompt():
+    chain = {name: keys_of(stage.command) for name, stage in chain_of().items()}
+    assert chain["seed_0/generated"]["guidance_scale"] == "2.0"
+    guided = {name for name, keys in chain.items() if "negative_prompt" in keys}
+    assert {name.split("/")[1] for name in guided} == {"composed", "inpainted"}
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
