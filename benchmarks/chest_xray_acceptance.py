@@ -2,8 +2,8 @@
 """The chest bundle from phantom radiographs to figures, once a seed, by the commands that a user types.
 
 For each seed: train, generate from each word, compose the findings in pairs, interpolate from no finding to each,
-paint each into healthy pictures where it belongs, evaluate. Pairs and paintings are guided away from the word of no
-finding in place of the empty prompt, so that guidance strengthens what is ill and not all of a chest. What is done
+paint each into healthy pictures where it belongs, evaluate. Pairs take the word of no finding as a negative part, and
+paintings take it for the empty prompt, so that guidance strengthens what is ill and not all of a chest. What is done
 already is skipped when the command is the same, and a training that was broken off goes on from its checkpoint. The
 figures of all seeds, their mean and standard deviation, and whether each is as good as it has to be, go to
 ``results.md`` and ``results.json`` in the output folder; logs and stage times lie beside them.
@@ -128,9 +128,10 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
     keys: dict[str, Any] = {"seed": first, "num_images": options.num_test_cases}
     add("generating", "generated", {**keys, "guidance_scale": options.single_guidance_scale})
     for number, pair in enumerate(PAIRS):
-        prompt = " AND ".join(f"{token(finding)} :{options.composition_weight:g}" for finding in pair)
+        weights = {token(finding): options.composition_weight for finding in pair} | {HEALTHY: options.healthy_weight}
+        prompt = " AND ".join(f"{word} :{weight:g}" for word, weight in weights.items() if weight)
         keys = {"seed": first + 10_000 + 1000 * number, "num_images": options.num_composed, "prompt": prompt}
-        keys |= {"guidance_scale": options.composition_guidance_scale, "negative_prompt": options.negative_prompt}
+        keys |= {"guidance_scale": options.composition_guidance_scale}
         add("generating", f"composed/{'_and_'.join(pair)}", keys)
     for number, finding in enumerate(FINDINGS):
         keys = {"seed": first + 20_000 + 1000 * number, "num_images": options.num_rows}
@@ -239,10 +240,11 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_several_cases", type=int, default=100, help="the classifier's, of several findings")
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
-    parser.add_argument("--single_guidance_scale", type=float, default=2.0, help="of images of one word")
-    parser.add_argument("--composition_weight", type=float, default=0.5, help="of each finding of a pair")
-    parser.add_argument("--composition_guidance_scale", type=float, default=2.0)
-    parser.add_argument("--negative_prompt", default=HEALTHY, help="of pairs and paintings")
+    parser.add_argument("--single_guidance_scale", type=float, default=3.0, help="of images of one word")
+    parser.add_argument("--composition_weight", type=float, default=1.0, help="of each finding of a pair")
+    parser.add_argument("--healthy_weight", type=float, default=-1.0, help="of no finding in a pair")
+    parser.add_argument("--composition_guidance_scale", type=float, default=1.5)
+    parser.add_argument("--negative_prompt", default=HEALTHY, help="of paintings")
     parser.add_argument("--num_rows", type=int, default=16, help="of each interpolation")
     parser.add_argument("--num_pictures", type=int, default=4, help="to paint each finding into")
     parser.add_argument("--num_paintings", type=int, default=6, help="of each finding in each picture")

@@ -73,19 +73,25 @@ def test_there_are_enough_phantoms(sizes):
 
 
 def test_pairs_are_composed_by_weights():
-    chain = chain_of("--composition_weight=0.7")
+    chain = chain_of("--composition_weight=0.7", "--healthy_weight=-0.4", "--composition_guidance_scale=1.25")
     pairs = {name: keys_of(stage.command) for name, stage in chain.items() if name.startswith("seed_0/composed/")}
     assert len(pairs) == 3
     keys = pairs["seed_0/composed/cardiomegaly_and_pleural_effusion"]
-    assert keys["prompt"] == f"{token('cardiomegaly')} :0.7 AND {token('pleural_effusion')} :0.7"
-    assert (keys["guidance_scale"], keys["negative_prompt"]) == ("2.0", HEALTHY)
+    assert keys["prompt"] == f"{token('cardiomegaly')} :0.7 AND {token('pleural_effusion')} :0.7 AND {HEALTHY} :-0.4"
+    assert keys["guidance_scale"] == "1.25"
 
 
-def test_words_alone_and_rows_are_guided_away_from_the_empty_prompt():
+def test_without_a_weight_the_healthy_word_is_no_part_of_a_pair():
+    chain = chain_of("--healthy_weight=0")
+    prompt = keys_of(chain["seed_0/composed/cardiomegaly_and_pleural_effusion"].command)["prompt"]
+    assert prompt == f"{token('cardiomegaly')} :1 AND {token('pleural_effusion')} :1"
+
+
+def test_only_paintings_are_guided_away_from_the_healthy_word():
     chain = {name: keys_of(stage.command) for name, stage in chain_of().items()}
-    assert chain["seed_0/generated"]["guidance_scale"] == "2.0"
     guided = {name for name, keys in chain.items() if "negative_prompt" in keys}
-    assert {name.split("/")[1] for name in guided} == {"composed", "inpainted"}
+    assert {name.split("/")[1] for name in guided} == {"inpainted"}
+    assert {chain[name]["negative_prompt"] for name in guided} == {HEALTHY}
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
