@@ -126,7 +126,7 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
         found.append(Stage(f"seed_{seed}/{name}", command, (f"seed_{seed}/training", *needs)))
 
     keys: dict[str, Any] = {"seed": first, "num_images": options.num_test_cases}
-    add("generating", "generated", {**keys, "guidance_scale": options.single_guidance_scale})
+    add("generating", "generated", keys)
     for number, pair in enumerate(PAIRS):
         weights = {token(finding): options.composition_weight for finding in pair} | {HEALTHY: options.healthy_weight}
         prompt = " AND ".join(f"{word} :{weight:g}" for word, weight in weights.items() if weight)
@@ -135,13 +135,14 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
         add("generating", f"composed/{'_and_'.join(pair)}", keys)
     for number, finding in enumerate(FINDINGS):
         keys = {"seed": first + 20_000 + 1000 * number, "num_images": options.num_rows}
-        add("interpolating", f"interpolated/{finding}", {**keys, "concepts": [HEALTHY, token(finding)]})
+        keys |= {"concepts": [HEALTHY, token(finding)], "guidance_scale": options.row_guidance_scale}
+        add("interpolating", f"interpolated/{finding}", keys)
     pictures = options.output_dir / "pictures"
     for number, (finding, index) in enumerate(itertools.product(FINDINGS, range(options.num_pictures))):
         keys = {"seed": first + 30_000 + 100 * number, "num_images": options.num_paintings, "prompt": token(finding)}
         keys |= {"image": pictures / f"{index}.png", "mask": pictures / f"{index}_{finding}.png"}
         keys |= {"strength": options.strength, "negative_prompt": options.negative_prompt}
-        keys |= {"guidance_scale": options.painting_guidance_scale or options.guidance_scale}
+        keys |= {"guidance_scale": options.painting_guidance_scale}
         add("inpainting", f"inpainted/{finding}_{index}", keys, ["pictures"])
     return found
 
@@ -240,16 +241,16 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_several_cases", type=int, default=100, help="the classifier's, of several findings")
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
-    parser.add_argument("--single_guidance_scale", type=float, default=3.0, help="of images of one word")
     parser.add_argument("--composition_weight", type=float, default=1.0, help="of each finding of a pair")
     parser.add_argument("--healthy_weight", type=float, default=-1.0, help="of no finding in a pair")
     parser.add_argument("--composition_guidance_scale", type=float, default=1.5)
     parser.add_argument("--negative_prompt", default=HEALTHY, help="of paintings")
     parser.add_argument("--num_rows", type=int, default=16, help="of each interpolation")
+    parser.add_argument("--row_guidance_scale", type=float, default=4.0)
     parser.add_argument("--num_pictures", type=int, default=4, help="to paint each finding into")
     parser.add_argument("--num_paintings", type=int, default=6, help="of each finding in each picture")
     parser.add_argument("--strength", type=float, help="of painting")
-    parser.add_argument("--painting_guidance_scale", type=float)
+    parser.add_argument("--painting_guidance_scale", type=float, default=4.0)
     return parser.parse_args(arguments)
 
 
