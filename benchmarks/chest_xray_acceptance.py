@@ -123,7 +123,8 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
 
     def add(run_id: str, name: str, keys: Mapping[str, Any], needs: Sequence[str] = ()) -> None:
         command = _bundle(run_id, "inference", options, {**shared, "output_dir": folder / name, **keys})
-        found.append(Stage(f"seed_{seed}/{name}", command, (f"seed_{seed}/training", *needs)))
+        needs = (f"seed_{seed}/training", *needs)
+        found.append(Stage(f"seed_{seed}/{name}", command, needs, images=folder / name))
 
     keys: dict[str, Any] = {"seed": first, "num_images": options.num_test_cases}
     add("generating", "generated", keys)

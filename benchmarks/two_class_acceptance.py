@@ -61,6 +61,7 @@ class TwoClassAcceptance:
                         f"seed_{seed}/{name}",
                         self._command("generating", "inference", options.overlays, keys),
                         (f"seed_{seed}/{source}",),
+                        images=folder / name,
                     )
                 )
             keys = {**split, **shared, "seed": seed, "classifier_dataset_dir": classifier_data}

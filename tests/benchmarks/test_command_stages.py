@@ -37,6 +37,19 @@ def test_another_command_runs_again_and_so_does_what_builds_on_it(chain, tmp_pat
     assert (tmp_path / "runs").read_text() == "first seed_0/second " * 2
 
 
+def test_images_of_another_command_are_removed_and_those_of_the_same_one_stay(tmp_path):
+    def run(name):
+        code = f"import pathlib, sys; p = pathlib.Path({str(tmp_path / 'images')!r}); p.mkdir(exist_ok=True); "
+        code += f"(p / {name!r}).touch(); sys.exit(not (p / 'allowed').exists())"
+        run_stages([Stage("images", python(code), images=tmp_path / "images")], tmp_path)
+        return {path.name for path in (tmp_path / "images").iterdir()}
+
+    assert run("a") == {"a"}
+    (tmp_path / "images" / "begun").touch()
+    assert run("a") == {"a", "begun"}  # it failed, and goes on
+    assert run("b") == {"b"}
+
+
 def test_failure_keeps_the_log_and_leaves_out_what_builds_on_it(chain, tmp_path, capfd):
     broken = Stage("first", python("import sys; sys.exit('error: no such key')"))
     independent = Stage("third", python("print('done')"))

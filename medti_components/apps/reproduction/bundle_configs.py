@@ -14,6 +14,7 @@ from medti_components.apps.reproduction.stage import Stage, bundle_command
 from medti_components.errors import ConfigError
 
 RESUME = ("--resume", "true")
+IMAGE_RUNS = ("generating", "interpolating", "inpainting")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class BundleConfigs:
         """Return the command that runs a config; a training goes on where it was broken off."""
         files = self.files(config)
         resume = RESUME if run_id == "training" else ()
-        return Stage(name, bundle_command(run_id, files, keys), tuple(needs), files, resume, work)
+        images = Path(keys["output_dir"]) if run_id in IMAGE_RUNS else None
+        return Stage(name, bundle_command(run_id, files, keys), tuple(needs), files, resume, work, images)
 
 
 @cache

@@ -24,6 +24,8 @@ class Stage:
         files: configs that the command reads; it is run again when their content has changed.
         resume: arguments that let the same command go on where it was broken off.
         work: how much there is to do, in a unit that all stages of its kind share, to tell how long it will take.
+        images: folder that it adds images to; those that another command of this stage left there are removed first,
+            so that no later stage takes them for this one's.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Stage:
     files: tuple[Path, ...] = ()
     resume: tuple[str, ...] = ()
     work: float = 1.0
+    images: Path | None = None
 
     @property
     def kind(self) -> str:

@@ -3,6 +3,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from collections import defaultdict
@@ -107,6 +108,9 @@ class StageChain:
         record, digests = self._records[stage.name], stage.digests
         goes_on = record.is_of(stage.command, digests) and record.attempts[-1]["status"] != 0
         command = [*stage.command, *(stage.resume if goes_on else ())]
+        is_another = record.attempts and not record.is_of(stage.command, digests)
+        if is_another and stage.images is not None and stage.images.is_dir():
+            shutil.rmtree(stage.images)
         record.begin(stage.command, digests)
         slot = min({*range(self.num_processes)} - taken)
         log = self._log(stage)
