@@ -2,11 +2,11 @@
 """The chest bundle from phantom radiographs to figures, once a seed, by the commands that a user types.
 
 For each seed: train, generate from each word, compose the findings in pairs, interpolate from no finding to each,
-paint each into healthy pictures where it belongs, evaluate. Pairs take the word of no finding as a negative part, and
-paintings take it for the empty prompt, so that guidance strengthens what is ill and not all of a chest. What is done
-already is skipped when the command is the same, and a training that was broken off goes on from its checkpoint. The
-figures of all seeds, their mean and standard deviation, and whether each is as good as it has to be, go to
-``results.md`` and ``results.json`` in the output folder; logs and stage times lie beside them.
+paint each into healthy pictures where it belongs, evaluate. Findings, alone and in pairs, take the word of no finding
+as a negative part, and paintings take it for the empty prompt, so that guidance strengthens what is ill and not all of
+a chest. What is done already is skipped when the command is the same, and a training that was broken off goes on from
+its checkpoint. The figures of all seeds, their mean and standard deviation, and whether each is as good as it has to
+be, go to ``results.md`` and ``results.json`` in the output folder; logs and stage times lie beside them.
 
     python benchmarks/chest_xray_acceptance.py --output_dir output/chest_acceptance
     python benchmarks/chest_xray_acceptance.py --output_dir output/chest_acceptance --dry_run
@@ -126,11 +126,12 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
         needs = (f"seed_{seed}/training", *needs)
         found.append(Stage(f"seed_{seed}/{name}", command, needs, images=folder / name))
 
-    keys: dict[str, Any] = {"seed": first, "num_images": options.num_test_cases}
-    add("generating", "generated", keys)
+    singles = {finding: _prompt([finding], options.single_weight, 1 - options.single_weight) for finding in FINDINGS}
+    for number, (name, prompt) in enumerate({"no_finding": HEALTHY, **singles}.items()):
+        keys: dict[str, Any] = {"seed": first + 1000 * number, "num_images": options.num_test_cases, "prompt": prompt}
+        add("generating", f"generated/{name}", keys)
     for number, pair in enumerate(PAIRS):
-        weights = {token(finding): options.composition_weight for finding in pair} | {HEALTHY: options.healthy_weight}
-        prompt = " AND ".join(f"{word} :{weight:g}" for word, weight in weights.items() if weight)
+        prompt = _prompt(pair, options.composition_weight, options.healthy_weight)
         keys = {"seed": first + 10_000 + 1000 * number, "num_images": options.num_composed, "prompt": prompt}
         keys |= {"guidance_scale": options.composition_guidance_scale}
         add("generating", f"composed/{'_and_'.join(pair)}", keys)
@@ -146,6 +147,11 @@ def _image_stages(options: argparse.Namespace, seed: int, folder: Path, base: Ma
         keys |= {"guidance_scale": options.painting_guidance_scale}
         add("inpainting", f"inpainted/{finding}_{index}", keys, ["pictures"])
     return found
+
+
+def _prompt(findings: Sequence[str], weight: float, healthy_weight: float) -> str:
+    weights = {token(finding): weight for finding in findings} | {HEALTHY: healthy_weight}
+    return " AND ".join(f"{word} :{weight:g}" for word, weight in weights.items() if weight)
 
 
 def _bundle(run_id: str, config: str, options: argparse.Namespace, keys: Mapping[str, Any]) -> list[str]:
@@ -242,6 +248,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_several_cases", type=int, default=100, help="the classifier's, of several findings")
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
+    parser.add_argument("--single_weight", type=float, default=1.5, help="of a finding alone; no finding has 1 less it")
     parser.add_argument("--composition_weight", type=float, default=1.0, help="of each finding of a pair")
     parser.add_argument("--healthy_weight", type=float, default=-1.0, help="of no finding in a pair")
     parser.add_argument("--composition_guidance_scale", type=float, default=1.5)

@@ -15,7 +15,7 @@ from torch import Tensor
 from medti_components.data.eight_bit_picture import eight_bit_picture
 from medti_components.data.provenance import PROVENANCE_FILE
 from medti_components.errors import DataError, PromptError
-from medti_components.inferers.prompt_composition import PromptPart, parse_prompt
+from medti_components.inferers.prompt_composition import ComposedPrompt, PromptPart, parse_prompt
 
 CONDITIONS = (
     "guidance_scale",
@@ -55,16 +55,27 @@ class ProvenanceLine:
         Raises:
             DataError: it can't be read.
         """
-        try:
-            return parse_prompt(self.prompt).parts
-        except PromptError as error:
-            raise self.fault(f"prompt '{self.prompt}' can't be read, {error.message}: generate the image again") from (
-                error
-            )
+        return self._composed().parts
+
+    def asks_for(self, concept: str) -> bool:
+        """Tell whether a part of the prompt that has a positive weight names a concept.
+
+        Raises:
+            DataError: the prompt can't be read.
+        """
+        return self._composed().asks_for(concept)
 
     def fault(self, message: str) -> DataError:
         """Return the error of what is wrong with the line."""
         return DataError(f"'{self.source}' line {self.number}: {message}")
+
+    def _composed(self) -> ComposedPrompt:
+        try:
+            return parse_prompt(self.prompt)
+        except PromptError as error:
+            raise self.fault(f"prompt '{self.prompt}' can't be read, {error.message}: generate the image again") from (
+                error
+            )
 
 
 class GeneratedFolder:

@@ -19,7 +19,7 @@ from medti_components.random_streams import random_stream
 
 
 class GeneratedImages(Dataset[dict[str, object]]):
-    """Images of a generating run's ``output_dir``, with the concept that each line of ``provenance.jsonl`` names.
+    """Images of a generating run's ``output_dir``, with the concept that each line of ``provenance.jsonl`` asks for.
 
     Items are ``{"image": float32 (3, image_size, image_size) in [-1, 1], "concept": token, "label": its index in
     concepts, "file": path}``. Larger images are scaled down by averaging areas; smaller ones are refused. All are read
@@ -27,7 +27,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
 
     Args:
         generated_dir: folder with ``provenance.jsonl``; its ``file`` entries are relative to it.
-        concepts: the known concept tokens; each prompt must name exactly one of them.
+        concepts: the known concept tokens; each prompt must name exactly one of them in parts of positive weight.
         image_size: height and width of the items, in pixels.
         num_cases: how many images of each concept to take, in the order of the file.
         key: the config key that ``generated_dir`` came from, for messages.
@@ -37,7 +37,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
 
     Raises:
         DataError: the folder, the file or an image is missing, unreadable, too deep or too small, sizes differ, a
-            prompt names no concept or several, or there are fewer than ``num_cases`` images of a concept.
+            prompt asks for no concept or several, or there are fewer than ``num_cases`` images of a concept.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class GeneratedImages(Dataset[dict[str, object]]):
         return [(concept, line) for concept, lines in by_concept.items() for line in lines[:num_cases]]
 
     def _concept(self, line: ProvenanceLine) -> str:
-        named = [concept for concept in self.concepts if concept in line.prompt]
-        if len(named) != 1:
+        asked = [concept for concept in self.concepts if line.asks_for(concept)]
+        if len(asked) != 1:
             raise line.fault(
-                f"prompt must name exactly one of {', '.join(self.concepts)}, got '{line.prompt}': "
+                f"prompt must ask for exactly one of {', '.join(self.concepts)}, got '{line.prompt}': "
                 "generate with one concept a prompt, or set --concepts"
             )
-        return named[0]
+        return asked[0]

@@ -37,7 +37,7 @@ def generated_files(folder: str | Path, concept: str = "", key: str = "generated
 
     Args:
         folder: a run's ``output_dir``, a folder of several runs' ones, or any folder of pictures.
-        concept: a token; those images alone whose prompt names it. Needs a run's ``provenance.jsonl``.
+        concept: a token; those images alone whose prompt asks for it. Needs a run's ``provenance.jsonl``.
         key: where ``folder`` came from, for messages.
 
     Raises:
@@ -51,7 +51,7 @@ def generated_files(folder: str | Path, concept: str = "", key: str = "generated
             )
         return picture_files(folder, key)
     lines = GeneratedFolder(folder, image_size=0, key=key).lines
-    paths = [line.path for line in lines if concept in line.prompt]
+    paths = [line.path for line in lines if not concept or line.asks_for(concept)]
     if not paths:
         raise DataError(f"{key} '{folder}' holds no image{f' of {concept}' if concept else ''}: generate some")
     return paths

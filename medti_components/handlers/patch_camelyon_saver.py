@@ -14,6 +14,7 @@ from medti_components.data.patch_camelyon import patch_labels
 from medti_components.data.patch_camelyon_files import PATCH_SIZE, SUBFOLDER, PatchCamelyonFiles
 from medti_components.data.provenance import ProvenanceFile
 from medti_components.errors import ConfigError, DataError
+from medti_components.inferers.prompt_composition import parse_prompt
 
 OUTPUT_FORMATS = ("png", "pcam")
 
@@ -97,10 +98,11 @@ class PatchCamelyonSaver:
             yield np.asarray(resized)
 
     def _label(self, prompt: str) -> int:
-        named = [label for concept, label in patch_labels(self.concepts).items() if concept in prompt]
-        if len(named) != 1:
+        composed = parse_prompt(prompt)
+        asked = [label for concept, label in patch_labels(self.concepts).items() if composed.asks_for(concept)]
+        if len(asked) != 1:
             raise ConfigError(
-                f"prompt must name exactly one of {', '.join(self.concepts)} where output_format is 'pcam', got "
+                f"prompt must ask for exactly one of {', '.join(self.concepts)} where output_format is 'pcam', got "
                 f"'{prompt}': generate such images into another --output_dir without --output_format"
             )
-        return named[0]
+        return asked[0]

@@ -47,6 +47,15 @@ class ComposedPrompt:
         """One a part."""
         return tuple(part.weight for part in self.parts)
 
+    def asks_for(self, concept: str) -> bool:
+        """Tell whether a part of positive weight names a concept.
+
+        >>> prompt = parse_prompt("<ill> :1.5 AND <well> :-0.5")
+        >>> prompt.asks_for("<ill>"), prompt.asks_for("<well>")
+        (True, False)
+        """
+        return any(part.weight > 0 and concept in part.text for part in self.parts)
+
     def __str__(self) -> str:
         """Return the prompt as text that reads back as the same parts."""
         if len(self.parts) == 1 and self.parts[0].weight == 1.0:

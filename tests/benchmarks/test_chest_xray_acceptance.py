@@ -27,7 +27,7 @@ def test_every_key_exists_in_the_config_that_it_is_given_to():
     sizes = ["--num_vectors=2", "--max_steps=3", "--base_model=b", "--num_inference_steps=4", "--guidance_scale=3"]
     chain = chain_of(*sizes, "--image_size=32", "--classifier_epochs=1", "--strength=0.5", "--seeds", "0", "1")
     bundle_runs = [stage for stage in chain.values() if "monai.bundle" in stage.command]
-    assert len(bundle_runs) == 2 * (1 + 1 + 3 + 3 + 3 * 4 + 1)
+    assert len(bundle_runs) == 2 * (1 + 4 + 3 + 3 + 3 * 4 + 1)
     for stage in bundle_runs:
         keys = keys_of(stage.command)
         files = keys.pop("config_file")
@@ -51,7 +51,7 @@ def test_each_run_starts_from_noise_of_its_own():
         if "embeddings" in keys:
             first = int(keys["seed"])
             drawn += range(first, first + int(keys["num_images"]))
-    assert len(drawn) == 3 * (100 + 3 * 34 + 3 * 16 + 3 * 4 * 6) == len(set(drawn))
+    assert len(drawn) == 3 * (4 * 100 + 3 * 34 + 3 * 16 + 3 * 4 * 6) == len(set(drawn))
 
 
 def test_evaluation_waits_for_everything_that_it_judges():
@@ -70,6 +70,14 @@ def test_there_are_enough_phantoms(sizes):
     needed = sizes.get("num_cases", 100) + 20 + sizes.get("num_test_cases", 100)
     assert single >= 1.05 * needed
     assert math.ceil(share * 4 * single) / 3 >= sizes.get("num_several_test_cases", 50) + 2
+
+
+def test_a_finding_alone_leads_away_from_the_healthy_word_at_a_total_weight_of_one():
+    prompts = {name: keys_of(stage.command).get("prompt") for name, stage in chain_of("--single_weight=1.25").items()}
+    assert prompts["seed_0/generated/no_finding"] == HEALTHY
+    assert prompts["seed_0/generated/pneumonia"] == f"{token('pneumonia')} :1.25 AND {HEALTHY} :-0.25"
+    plain = keys_of(chain_of("--single_weight=1")["seed_0/generated/pneumonia"].command)["prompt"]
+    assert plain == f"{token('pneumonia')} :1"
 
 
 def test_pairs_are_composed_by_weights():

@@ -59,7 +59,7 @@ def test_setting_that_does_not_fit(line_of, classifying_training, overrides, pat
         ([NEGATIVE] * 4, r"synthetic_dir '.*' must hold 2 images of <prostate_mri_positive>, got 0: generate more"),
         (
             ["<chest_xray_pneumonia>"],
-            r"'.*provenance.jsonl' line 1: prompt must name exactly one of <prostate_mri_negative>, .*, got '<chest",
+            r"'.*provenance.jsonl' line 1: prompt must ask for exactly one of <prostate_mri_negative>, .*, got '<chest",
         ),
     ],
     ids=["empty", "one class alone", "other concepts"],

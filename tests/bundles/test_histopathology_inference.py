@@ -104,7 +104,7 @@ def test_tumour_is_painted_into_a_patch(run_config, inference, tmp_path):
         (
             "generating",
             {"prompt": f"{NORMAL} AND {TUMOR}"},
-            rf"prompt must name exactly one of {NORMAL}, {TUMOR} where output_format is 'pcam', got '{NORMAL} AND ",
+            rf"prompt must ask for exactly one of {NORMAL}, {TUMOR} where output_format is 'pcam', got '{NORMAL} AND ",
         ),
         ("interpolating", {}, r"output_format must be 'png' for interpolating, whose images have no label, got 'pcam'"),
         ("inpainting", {}, r"output_format must be 'png' for inpainting, whose images have no label, got 'pcam'"),

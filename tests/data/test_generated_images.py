@@ -99,11 +99,18 @@ def test_torn_provenance_names_the_line(run_dir: Path, line: str) -> None:
     refused(run_dir, f"'{path}' line 6 must be a JSON object with 'prompt' and 'file': ")
 
 
-@pytest.mark.parametrize("prompt", ["a dog", "<ill> and <healthy>", "<illness>"])
-def test_prompt_must_name_one_known_concept(run_dir: Path, prompt: str) -> None:
+@pytest.mark.parametrize("prompt", ["a dog", "<ill> and <healthy>", "<ill> AND <healthy>", "NOT <ill>", "<illness>"])
+def test_prompt_must_ask_for_one_known_concept(run_dir: Path, prompt: str) -> None:
     path = run_dir / "provenance.jsonl"
     path.write_text(json.dumps({"prompt": prompt, "file": "images/00000.png"}) + "\n" + path.read_text())
-    refused(run_dir, f"'{path}' line 1: prompt must name exactly one of <healthy>, <ill>, got '{prompt}': ")
+    refused(run_dir, f"'{path}' line 1: prompt must ask for exactly one of <healthy>, <ill>, got '{prompt}': ")
+
+
+def test_a_concept_that_the_prompt_leads_away_from_does_not_count(run_dir: Path) -> None:
+    path = run_dir / "provenance.jsonl"
+    path.write_text(path.read_text().replace("a picture of <ill>", "<ill> :1.5 AND <healthy> :-0.5"))
+    images = GeneratedImages(run_dir, CONCEPTS, image_size=8, num_cases=2)
+    assert [item["concept"] for item in images] == ["<healthy>"] * 2 + ["<ill>"] * 2
 
 
 def test_truncated_picture_is_named(run_dir: Path) -> None:

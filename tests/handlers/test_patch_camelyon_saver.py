@@ -20,7 +20,7 @@ def read(folder):
 
 
 def test_all_images_of_the_folder_become_rows_with_their_concept_s_label(tmp_path):
-    write_run(tmp_path, [TUMOR, NORMAL, f"{TUMOR}, frontal"], size=96)
+    write_run(tmp_path, [TUMOR, NORMAL, f"{TUMOR} :1.5 AND {NORMAL} :-0.5"], size=96)
     saver = PatchCamelyonSaver(tmp_path, "pcam", CONCEPTS)
     saver.check([TUMOR])
     saver()
@@ -61,7 +61,7 @@ def test_png_leaves_nothing_beside(tmp_path):
 @pytest.mark.parametrize("prompt", ["a patch", f"{NORMAL} :0.5 AND {TUMOR} :0.5"])
 def test_prompts_without_a_label_are_found_before_anything_long(tmp_path, prompt):
     saver = PatchCamelyonSaver(tmp_path, "pcam", CONCEPTS)
-    message = rf"^prompt must name exactly one of {NORMAL}, {TUMOR} where output_format is 'pcam', got '{prompt}': gen"
+    message = rf"^prompt must ask for exactly one of {NORMAL}, {TUMOR} where output_format is 'pcam', got '{prompt}': "
     with pytest.raises(ConfigError, match=message):
         saver.check([prompt])
     write_run(tmp_path, [TUMOR, prompt])  # of an earlier run into the same folder
