@@ -24,7 +24,7 @@ class Phantoms:
             num_negative: studies without a lesion.
             num_positive: studies with a lesion.
             seed: another one gives other patients, with other numbers.
-            difficulty: default, or hard for lesions that hardly show at times, and benign look-alikes in both classes.
+            difficulty: default, or hard for small, at times faint lesions, and benign look-alikes in both classes.
         """
         names = write_prostate_studies(output_dir, num_negative, num_positive, seed, difficulty=difficulty)
         return f"{len(names)} studies ({num_negative} negative, {num_positive} positive, seed {seed}) in {output_dir}"

@@ -29,9 +29,11 @@ DIFFICULTIES = ("default", "hard")
 STROMAL_NODULE = (1.0, 1.0, 0.0)
 PROSTATITIS = (0.0, 0.0, 1.0)
 LOOK_ALIKES = (STROMAL_NODULE, PROSTATITIS)
-# Shares of hard patients: lesions that hardly show, healthy glands with what can't be told from a lesion (granulomatous
+# Of hard patients' lesions: the longer half axis in mm, and how far the signal goes over to a lesion's
+SMALL_MM, PLAIN, FAINT = (3.2, 5.8), (0.8, 1.0), (0.1, 0.35)
+# Shares of hard patients: lesions that are faint, healthy glands with what can't be told from a lesion (granulomatous
 # prostatitis has all three signs), glands of either class with one of the LOOK_ALIKES
-FAINT, WHOLLY_ALIKE, HALF_ALIKE = 0.2, 0.2, 0.3
+SHARE_FAINT, WHOLLY_ALIKE, HALF_ALIKE = 0.2, 0.2, 0.3
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def check_difficulty(difficulty: str) -> None:
 def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str = "default") -> Anatomy:
     """Draw a patient: sizes, places and shapes of the organs, and a lesion of 8 to 19 mm where ``is_positive``.
 
-    With ``difficulty`` 'hard' the lesion is of 8 to 17 mm, at 80 to 100 % of its contrast, or 10 to 35 % of it in one
+    With ``difficulty`` 'hard' the lesion is of 5 to 12 mm, at 80 to 100 % of its contrast, or 10 to 35 % of it in one
     of five. Benign look-alikes of the same sizes: in three of ten glands of either class a stromal nodule, dark on T2W
     and ADC, or prostatitis, bright on HBV; in one of five without a lesion what is like one on all three.
 
@@ -268,8 +270,8 @@ def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
 
 def _draw_small(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     """Place a small finding near the middle of the gland, where a slice of either class shows it."""
-    longer = _between(random, 5.0, 8.0)
-    return _placed(random, gland, longer, max(4.5, longer * _between(random, 0.75, 1.0)), (5.0, 8.0), 0.12)
+    longer = _between(random, *SMALL_MM)
+    return _placed(random, gland, longer, longer * _between(random, 0.75, 1.0), (5.0, 8.0), 0.12)
 
 
 def _draw_findings(random: np.random.Generator, gland: Ellipsoid, lesion: Ellipsoid | None) -> list[Finding]:
@@ -280,11 +282,13 @@ def _draw_findings(random: np.random.Generator, gland: Ellipsoid, lesion: Ellips
         t2w, adc, hbv = LOOK_ALIKES[int(random.integers(len(LOOK_ALIKES)))]
         findings.append((_draw_small(random, gland), (strength * t2w, strength * adc, strength * hbv)))
     chance = random.random()
-    plain = (_between(random, 0.8, 1.0),) * 3
+    strength = _between(random, *PLAIN)
     if lesion is not None:
-        findings.append((lesion, (_between(random, 0.1, 0.35),) * 3 if chance < FAINT else plain))
+        if chance < SHARE_FAINT:
+            strength = _between(random, *FAINT)
+        findings.append((lesion, (strength,) * 3))
     elif chance < WHOLLY_ALIKE:
-        findings.append((_draw_small(random, gland), plain))
+        findings.append((_draw_small(random, gland), (strength,) * 3))
     return findings
 
 

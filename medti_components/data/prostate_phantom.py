@@ -45,7 +45,7 @@ def prostate_phantom(
         index: of the study among those with, or without, a lesion.
         is_positive: with a lesion.
         patient_index: studies of one set with the same number show the same anatomy; by default ``index``.
-        difficulty: 'default', or 'hard' for lesions that hardly show at times, among benign look-alikes.
+        difficulty: 'default', or 'hard' for small, at times faint lesions among benign look-alikes.
 
     Returns:
         the volumes, of 1.6 million voxels in T2W.

@@ -82,8 +82,8 @@ def write_prostate_studies(
     Under ``output_dir``: ``images/<patient>/<patient>_<study>_{t2w,adc,hbv}.mha`` (int16; T2W 0.5 x 0.5 x 3 mm, ADC and
     HBV 2 x 2 x 3 mm), the lesion (0, or ISUP grade 2 to 5) and gland masks as .nii.gz, and the marksheet. A study
     depends on ``seed`` and its index among those of its kind alone. Phantom studies that are there already stay.
-    ``difficulty`` 'hard' draws lesions that hardly show at times, among benign look-alikes; the marksheet's ``center``
-    tells it.
+    ``difficulty`` 'hard' draws small, at times faint lesions among benign look-alikes; the marksheet's
+    ``center`` tells it.
 
     Raises:
         ConfigError: a number is negative, more than half a million studies are asked for, or the difficulty is unknown.
