@@ -248,7 +248,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_several_cases", type=int, default=100, help="the classifier's, of several findings")
     parser.add_argument("--num_several_validation_cases", type=int, default=20)
     parser.add_argument("--num_composed", type=int, default=34, help="images of each pair")
-    parser.add_argument("--single_weight", type=float, default=1.5, help="of a finding alone; no finding has what lacks to 1")
+    parser.add_argument("--single_weight", type=float, default=1.5, help="of a finding alone; no finding: 1 less this")
     parser.add_argument("--composition_weight", type=float, default=1.0, help="of each finding of a pair")
     parser.add_argument("--healthy_weight", type=float, default=-1.0, help="of no finding in a pair")
     parser.add_argument("--composition_guidance_scale", type=float, default=1.5)
