@@ -194,7 +194,7 @@ class ThisTrainer:
             optimizer=optimizer,
             loss_function=DenoisingLoss(),
             prepare_batch=DenoisingBatches(latents, model, batch_size),
-            inferer=DenoisingInferer(model),
+            inferer=DenoisingInferer(model, is_traced=False if setting.is_compiled else None),
             iteration_update=TextualInversion(),
             train_handlers=[
                 LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),

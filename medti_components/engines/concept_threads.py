@@ -34,20 +34,17 @@ class ConceptThreads:
     """
 
     def __init__(self, device: torch.device | str) -> None:
-        self.device = torch.device(device)
+        self.num_threads = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return ``[function(item) for item in items]``; an exception of any is raised once all are done."""
         items = list(items)
-        if self.device.type != "cpu":
-            return [function(item) for item in items]
-        num_threads = min(torch.get_num_threads(), len(items))
         with single_threaded_operations():
-            if num_threads < 2:
+            if min(self.num_threads, len(items)) < 2:
                 return [function(item) for item in items]
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="concept")
+                self._pool = ThreadPoolExecutor(min(self.num_threads, len(items)), thread_name_prefix="concept")
             futures = [self._pool.submit(function, item) for item in items]
             errors = [future.exception() for future in futures]
             for error in errors:

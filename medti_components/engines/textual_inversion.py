@@ -8,7 +8,7 @@ from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
-from medti_components.engines.concept_threads import ConceptThreads
+from medti_components.engines.concept_threads import ConceptThreads, single_threaded_operations
 from medti_components.errors import ConfigError
 from medti_components.networks.concept_embedding import ConceptEmbedding
 
@@ -40,9 +40,14 @@ class TextualInversion:
         """Do step ``engine.state.iteration`` (from 1); return {"loss": float32 (num_concepts,)} on the device."""
         if self._threads is None:
             self._threads = ConceptThreads(engine.state.device)
+        # the whole step: after an operation on all cores, OpenMP's threads spin on the concepts' cores for milliseconds
+        with single_threaded_operations():
+            return self._step(engine, self._threads)
+
+    def _step(self, engine: SupervisedTrainer, threads: ConceptThreads) -> dict[str, Tensor]:
         scaler = engine.scaler
         engine.optimizer.zero_grad(set_to_none=True)
-        losses = self._threads.map(lambda embedding: self._backward(engine, embedding), engine.network)  # type: ignore[arg-type]
+        losses = threads.map(lambda embedding: self._backward(engine, embedding), engine.network)  # type: ignore[arg-type]
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if self.max_gradient_norm is not None:
             if scaler is not None:
