@@ -62,10 +62,10 @@ def test_python_runs_each_step_only_where_a_graph_is_of_no_use(
     gradient_checkpointing: bool,
     is_python_needed: bool,
 ) -> None:
-    monkeypatch.setattr(sys, "version_info", version)
     model = FrozenLatentDiffusion.from_pretrained(str(micro_base), gradient_checkpointing=gradient_checkpointing)
-    inferer = DenoisingInferer(model)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version_info", version)
+        inferer = DenoisingInferer(model)
     calls = []
     model.unet.register_forward_hook(lambda *_: calls.append(1))
     for seed in range(6):
