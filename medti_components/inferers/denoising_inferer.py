@@ -7,7 +7,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from medti_components.networks.concept_embedding import ConceptEmbedding
-from medti_components.networks.traced_function import TracedFunction, can_trace
+from medti_components.networks.traced_module import TracedModule, can_trace
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -18,7 +18,7 @@ class DenoisingInferer(Inferer):
 
     Args:
         model: the frozen base model; gradients reach the rows alone.
-        is_traced: run as a recorded graph (``TracedFunction``), with the same values and gradients. None: on a CPU,
+        is_traced: run as a recorded graph (``TracedModule``), with the same values and gradients. None: on a CPU,
             where concepts have threads of their own, unless blocks are recomputed for less memory.
     """
 
@@ -27,11 +27,8 @@ class DenoisingInferer(Inferer):
         self.model = model
         if is_traced is None:
             is_traced = model.device.type == "cpu" and not model.unet.is_gradient_checkpointing and can_trace()
-        self._predict = TracedFunction(self._prediction) if is_traced else self._prediction
+        self._predict = TracedModule(model) if is_traced else model
 
     def __call__(self, inputs: Tensor, network: ConceptEmbedding, timesteps: Tensor) -> Tensor:  # type: ignore[override]
         """Return the prediction (B, C, h, w) for noisy latents (B, C, h, w) at timesteps (B,)."""
         return self._predict(inputs, timesteps, network.rows)
-
-    def _prediction(self, noisy_latents: Tensor, timesteps: Tensor, rows: Tensor) -> Tensor:
-        return self.model.predict(noisy_latents, timesteps, self.model.condition_from_rows(rows))

@@ -186,6 +186,10 @@ class FrozenLatentDiffusion(nn.Module):
         ordinary = [index for index in range(len(table)) if index not in special]
         return table[torch.tensor(ordinary, device=table.device)].float()
 
+    def forward(self, noisy_latents: Tensor, timesteps: Tensor, rows: Tensor) -> Tensor:
+        """Predict, as :meth:`predict`, under the prompt that is one concept alone, ``rows`` (n, width)."""
+        return self.predict(noisy_latents, timesteps, self.condition_from_rows(rows))
+
     def condition_from_rows(self, *rows: Tensor) -> Tensor:
         """Encode prompts that are one concept alone, [start, rows, end, padding ...], in one pass.
 
