@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -66,15 +66,31 @@ class TracedModule:
 
 
 def _record(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    """Record the graph with the weights among its inputs: as constants they would never be freed."""
+    places = [(part, name) for part in module.modules() for name, _ in part.named_parameters(recurse=False)]
+    weights = [part.get_parameter(name) for part, name in places]
+
+    def with_weights(*tensors: Tensor) -> Tensor:
+        _put(tensors[len(inputs) :], places)
+        try:
+            result: Tensor = module(*tensors[: len(inputs)])
+        finally:
+            _put(weights, places)
+        return result
+
     with warnings.catch_warnings():
         # a deprecation without a successor that leaves the interpreter free, and shapes that become constants
         warnings.simplefilter("ignore")
-        # a function's weights would be constants that are never freed, a module's are its own
-        graph = torch.jit.trace(module, inputs, check_trace=False)
-    return partial(_run, graph)
+        graph = torch.jit.trace(with_weights, (*inputs, *weights), check_trace=False)
+    return partial(_run, graph, weights)
 
 
-def _run(graph: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def _put(weights: Sequence[Tensor], places: Sequence[tuple[nn.Module, str]]) -> None:
+    for weight, (part, name) in zip(weights, places, strict=True):
+        part._parameters[name] = weight  # type: ignore[assignment]  # setattr takes nothing but parameters
+
+
+def _run(graph: Callable[..., Tensor], weights: Sequence[Tensor], *inputs: Tensor) -> Tensor:
     # optimising passes fuse operations, which changes last digits; the switch is each thread's own
     with torch.jit.optimized_execution(False):
-        return graph(*inputs)
+        return graph(*inputs, *weights)
