@@ -18,9 +18,9 @@ import torch
 from monai.transforms import Compose, CropForegroundd, SpatialPadd
 from PIL import Image
 
-from medti_components.data.chest_phantom import ChestPhantom, chest_phantom
-from medti_components.data.chest_phantom_studies import DISEASES
-from medti_components.data.inpainting_mask import shape_mask
+from medti_components.data.phantoms.chest_phantom import ChestPhantom, chest_phantom
+from medti_components.data.phantoms.chest_phantom_studies import DISEASES
+from medti_components.data.requests.inpainting_mask import shape_mask
 from medti_components.files import ensure_writable_directory, write_atomically
 from medti_components.transforms.brighter_than import BrighterThan
 from medti_components.transforms.resize_image import ResizeImaged

@@ -25,10 +25,10 @@ from embedding_samples import samples
 from result_table import show_table
 
 from medti_components.apps.embedding import Embedding
-from medti_components.apps.error_line import error_line
+from medti_components.bundle.error_line import error_line
 from medti_components.errors import EmbeddingError
-from medti_components.networks.embedding_file import load_embedding
-from medti_components.networks.foreign_embedding import load_foreign_embedding
+from medti_components.networks.embedding_files.embedding_file import load_embedding
+from medti_components.networks.embedding_files.foreign_embedding import load_foreign_embedding
 
 FIELDS = ("container", "mutation", "files", "loaded", "refused", "anything else", "slowest ms")
 SECONDS_TO_HANG = 30

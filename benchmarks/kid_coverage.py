@@ -16,8 +16,8 @@ import torch
 from result_table import show_table
 from torch import Tensor
 
-from medti_components.data.scene_words import SceneWords
-from medti_components.metrics.image_features import ImageFeatures
+from medti_components.base_model.scene_words import SceneWords
+from medti_components.evaluation.image_features import ImageFeatures
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance
 from medti_components.networks.feature_network import feature_network
 from medti_components.random_streams import random_stream

@@ -22,10 +22,10 @@ from result_table import show_table
 from torch import Tensor
 from torch.nn import functional
 
+from medti_components.evaluation.copy_detection import CopyDetection
+from medti_components.evaluation.image_features import ImageFeatures
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
-from medti_components.metrics.copy_detection import CopyDetection
 from medti_components.metrics.exact_share import exact_share
-from medti_components.metrics.image_features import ImageFeatures
 from medti_components.networks.feature_network import feature_network
 from medti_components.random_streams import random_stream
 

@@ -21,7 +21,7 @@ from monai.bundle import create_workflow
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from medti_components.apps.error_line import error_line
+from medti_components.bundle.error_line import error_line
 from medti_components.files import write_atomically, write_text_atomically
 from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.networks.concept_embedding import concept_name

@@ -12,18 +12,18 @@ from typing import Any, get_type_hints
 import fire
 from fire.core import FireExit
 
-from medti_components.apps.config_keys import nearest
-from medti_components.apps.config_values import fitting_value, typed_values
 from medti_components.apps.embedding import Embedding
-from medti_components.apps.error_line import error_line
 from medti_components.apps.key_tables import key_tables
 from medti_components.apps.package import package
 from medti_components.apps.phantoms import Phantoms
 from medti_components.apps.push import push
 from medti_components.apps.reader_study import reader_study
 from medti_components.apps.reproduce import Reproduce
-from medti_components.apps.standard_output import tell
 from medti_components.apps.validate import validate
+from medti_components.bundle.error_line import error_line
+from medti_components.bundle.keys import nearest
+from medti_components.bundle.standard_output import tell
+from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
 
 Commands = Mapping[str, Any]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from medti_components.data.inpainting_input import InpaintingInput
+from medti_components.data.requests.inpainting_input import InpaintingInput
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 
 MASKED = (slice(10, 20), slice(12, 24))

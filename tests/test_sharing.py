@@ -19,8 +19,8 @@ from medti_components.__main__ import main
 from medti_components.apps.package import package
 from medti_components.apps.push import push
 from medti_components.networks.base_model_folder import checkpoint_fingerprint
-from medti_components.networks.embedding_file import MAX_BYTES, save_embedding
-from medti_components.networks.foreign_embedding import load_foreign_embedding
+from medti_components.networks.embedding_files.embedding_file import MAX_BYTES, save_embedding
+from medti_components.networks.embedding_files.foreign_embedding import load_foreign_embedding
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "sharing.md").read_text(encoding="utf-8")

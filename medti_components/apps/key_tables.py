@@ -15,9 +15,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medti_components.apps.config_keys import setting_keys
-from medti_components.apps.config_schema import ConfigSchema
-from medti_components.apps.config_values import is_expression
+from medti_components.bundle.keys import setting_keys
+from medti_components.bundle.schema import ConfigSchema
+from medti_components.bundle.values import is_expression
 from medti_components.errors import BundleError, ConfigError
 from medti_components.files import write_text_atomically
 

@@ -21,8 +21,8 @@ from medti_components.apps.bundle_package.packed_weights import pack_weights
 from medti_components.apps.bundle_package.patient_data import patient_data
 from medti_components.apps.bundle_package.refusals import ensure_nothing_found, ensure_valid, shareable_evaluation
 from medti_components.apps.bundle_package.standalone_configs import base_model_folder, merged_configs, pack_base_model
-from medti_components.apps.config_schema import SCHEMA, ConfigSchema
 from medti_components.apps.key_tables import with_key_tables
+from medti_components.bundle.schema import SCHEMA, ConfigSchema
 from medti_components.errors import BundleError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 from medti_components.networks.base_model_folder import short_name

@@ -11,15 +11,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medti_components.apps.reader_study_server.blinded_pictures import BlindedPictures
+from medti_components.apps.reader_study_server.reader_answers import KINDS, answers_by_reader
+from medti_components.apps.reader_study_server.reader_figures import ReaderFigures
+from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
 from medti_components.apps.reader_study_server.study import QUESTIONS, ReaderStudy, drawn
-from medti_components.data.blinded_pictures import BlindedPictures
-from medti_components.data.picture_files import generated_files, is_generated, picture_files
-from medti_components.data.reader_answers import KINDS, answers_by_reader
+from medti_components.data.generated.picture_files import generated_files, is_generated, picture_files
 from medti_components.errors import ConfigError, DataError, MedtiError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 from medti_components.metrics.interval_estimate import plain_figures
-from medti_components.metrics.reader_figures import ReaderFigures
-from medti_components.metrics.reader_report import render_report, report_lines
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine, Events
 
-from medti_components.data.classifier_images import ClassifierImages
-from medti_components.data.provenance import software_versions
+from medti_components.data.classification.classifier_images import ClassifierImages
+from medti_components.data.generated.provenance import software_versions
 from medti_components.engines.training_events import LOSSES_WANTED
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.files import write_text_atomically
-from medti_components.handlers.classifier_loss_monitor import SERIES
+from medti_components.handlers.loss_monitor import SERIES
 from medti_components.networks.image_classifier import save_classifier
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medti_components.data.classifier_images import ClassifierImages
+from medti_components.data.classification.classifier_images import ClassifierImages
 from medti_components.engines.run_folder import RunFolder
 from medti_components.engines.training_checkpoint import (
     TrainingCheckpoint,

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from medti_components.data.provenance import ProvenanceFile, image_provenance
+from medti_components.data.generated.provenance import ProvenanceFile, image_provenance
 from medti_components.files import write_atomically
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 from ignite.engine import Engine, Events
 from PIL import Image
 
-from medti_components.data.patch_camelyon import patch_labels
-from medti_components.data.patch_camelyon_files import PATCH_SIZE, SUBFOLDER, PatchCamelyonFiles
-from medti_components.data.provenance import ProvenanceFile
+from medti_components.data.datasets.patch_camelyon import patch_labels
+from medti_components.data.datasets.patch_camelyon_files import PATCH_SIZE, SUBFOLDER, PatchCamelyonFiles
+from medti_components.data.generated.provenance import ProvenanceFile
 from medti_components.errors import ConfigError, DataError
 from medti_components.inferers.prompt_composition import parse_prompt
 

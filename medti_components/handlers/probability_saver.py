@@ -8,7 +8,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from medti_components.metrics.classified_cases import PROBABILITIES_FILE, ClassifiedCases
+from medti_components.data.classification.classified_cases import PROBABILITIES_FILE, ClassifiedCases
 
 logger = logging.getLogger(__name__)
 

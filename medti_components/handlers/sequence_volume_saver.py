@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import SimpleITK
+import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from medti_components.errors import ConfigError
 from medti_components.files import write_atomically
+from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 
 
 class SequenceVolumeSaver:
@@ -72,3 +74,39 @@ class SequenceVolumeSaver:
         shrinks = channels.shape[-1] > self.size[1]
         resized = nn.functional.interpolate(channels[None], self.size, mode="bilinear", antialias=shrinks)
         return resized[0].clamp(0.0, 1.0).numpy()
+
+
+class InpaintedVolumeSaver:
+    """Writes ``volumes/<name>_<sequence>.mha``: the volumes that were painted into, with the one slice painted.
+
+    Geometry and all other voxels are the input's. ``volumes/<name>_mask.mha`` is the mask on the first sequence's grid.
+    Where a picture was painted into, its volumes are those of a generated image.
+
+    Args:
+        output_dir: the run's folder.
+        canvas: image and mask.
+        volume_saver: saves what a picture shows.
+    """
+
+    def __init__(self, output_dir: str | Path, canvas: InpaintingCanvas, volume_saver: SequenceVolumeSaver) -> None:
+        self.folder = Path(output_dir) / "volumes"
+        self.canvas = canvas
+        self.volume_saver = volume_saver
+
+    def attach(self, engine: Engine) -> None:
+        """Save after each batch."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        """Save the batch of ``engine``."""
+        source, weight = self.canvas.source, self.canvas.weight
+        for name, image in zip(engine.state.batch["name"], engine.state.output["pred"], strict=True):
+            placed = self.canvas.placed(image)
+            if source.volumes is None:
+                self.volume_saver.save(name, torch.lerp(source.image, placed, weight))
+                continue
+            volumes = source.volumes.pasted(placed, weight)
+            for sequence, volume in {**volumes, "mask": source.volumes.mask_volume(source.mask)}.items():
+                volume.SetMetaData("Synthetic", f"slice {source.volumes.slice_index} painted")
+                with write_atomically(self.folder / f"{name}_{sequence}.mha") as path:
+                    SimpleITK.WriteImage(volume, str(path), useCompression=True)

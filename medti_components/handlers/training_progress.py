@@ -2,6 +2,7 @@
 """Progress of a training run on stderr."""
 
 from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
 from tqdm import tqdm
 
 from medti_components.engines.training_events import RUN_CLOSING
@@ -67,3 +68,22 @@ def _shared_prefix(names: list[str]) -> str:
         (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
     )
     return first[: first.rfind("_", 0, length) + 1]
+
+
+class EpochProgressBar:
+    """Ignite's progress bar on stderr, one step an epoch; a bar an epoch would scroll away in a short training.
+
+    Args:
+        description: text left of the bar.
+        show_progress: whether there is a bar at all.
+    """
+
+    def __init__(self, description: str, show_progress: bool = True) -> None:
+        self.description = description
+        self.show_progress = show_progress
+
+    def attach(self, engine: Engine) -> None:
+        """Show the epochs of ``engine``."""
+        if self.show_progress:
+            bar = ProgressBar(persist=True, desc=self.description)
+            bar.attach(engine, event_name=Events.EPOCH_COMPLETED, closing_event_name=Events.COMPLETED)

@@ -2,7 +2,7 @@
 """Which part of an image is generated, and how it is laid back."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -11,8 +11,23 @@ from medti_components.errors import ConfigError
 from medti_components.inferers.inpainting import blurred_colours, latent_mask, paste_weight, square_around
 from medti_components.transforms.resize_image import resize_image
 
-if TYPE_CHECKING:
-    from medti_components.data.inpainting_input import InpaintingInput
+
+class PaintedPicture(Protocol):
+    """What is painted into: a picture's values and mask, and the way back to its own pixels."""
+
+    image: Tensor
+    mask: Tensor
+    pixels: np.ndarray
+    highest: float
+    facts: dict[str, Any]
+    volumes: Any
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the picture."""
+
+    def pasted(self, painted: Tensor, weight: Tensor) -> np.ndarray:
+        """Return the picture's pixels with ``painted`` (3, H, W) in [-1, 1] laid over by ``weight`` (H, W)."""
 
 
 class InpaintingCanvas:
@@ -29,7 +44,7 @@ class InpaintingCanvas:
     """
 
     def __init__(
-        self, source: "InpaintingInput", mask_blur: float = 4.0, only_masked: bool = False, padding: int = 32
+        self, source: PaintedPicture, mask_blur: float = 4.0, only_masked: bool = False, padding: int = 32
     ) -> None:
         if isinstance(mask_blur, bool) or not isinstance(mask_blur, (int, float)) or not 0 <= mask_blur < math.inf:
             raise ConfigError(f"mask_blur must be a number of pixels of at least 0, got {mask_blur!r}")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from medti_components.errors import PromptError
 from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.inferers.prompt_composition import ComposedPrompt, PromptPart, parse_prompt
-from medti_components.networks.embedding_file import EmbeddingFile
+from medti_components.networks.embedding_files.embedding_file import EmbeddingFile
 from medti_components.networks.shared_condition_attention import ProjectedCondition
 
 if TYPE_CHECKING:

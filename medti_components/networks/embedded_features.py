@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features of a small network of our own that comes with the software: no download, and no medical image in it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -9,7 +11,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medti_components.data.scene_words import WORDS, SceneWords
 from medti_components.errors import BaseModelError
 from medti_components.files import save_tensors_atomically
 from medti_components.networks.finding_classifier import FindingClassifier
@@ -26,9 +27,9 @@ class EmbeddedFeatures(nn.Module):
     features tell texture, brightness, shape and place apart; they know nothing of anatomy.
 
     Args:
-        classifier: a logit a word of ``WORDS``; its features are taken.
+        classifier: a logit per word of the scenes' captions; its features are taken.
 
-    >>> EmbeddedFeatures(FindingClassifier(3, len(WORDS), CHANNELS))(torch.zeros(2, 3, 96, 96)).shape
+    >>> EmbeddedFeatures(FindingClassifier(3, 5, CHANNELS))(torch.zeros(2, 3, 96, 96)).shape
     torch.Size([2, 480])
     """
 
@@ -49,10 +50,11 @@ class EmbeddedFeatures(nn.Module):
         Raises:
             BaseModelError: they don't, or are those of another network.
         """
-        network = cls(FindingClassifier(3, len(WORDS), CHANNELS))
         try:
-            network.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
-        except (OSError, SafetensorError, RuntimeError) as error:
+            tensors = {name: tensor.float() for name, tensor in load_file(WEIGHTS).items()}
+            network = cls(FindingClassifier(3, len(tensors["classifier.head.bias"]), CHANNELS))
+            network.load_state_dict(tensors)
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
             raise BaseModelError(
                 f"the weights of the embedded features, '{WEIGHTS}', can't be loaded "
                 f"({' '.join(str(error).split())[:80]}): install medti again, or set --features to another network"
@@ -66,7 +68,9 @@ class EmbeddedFeatures(nn.Module):
 
 
 @torch.no_grad()
-def save_embedded_features(classifier: FindingClassifier, scenes: SceneWords, path: str | Path) -> None:
+def save_embedded_features(
+    classifier: FindingClassifier, scenes: Sequence[Mapping[str, Any]], path: str | Path
+) -> None:
     """Measure centre and spread of the features on ``scenes`` and write the network in half precision.
 
     Raises:
@@ -75,8 +79,8 @@ def save_embedded_features(classifier: FindingClassifier, scenes: SceneWords, pa
     classifier = classifier.eval().cpu()
     features = torch.cat(
         [
-            classifier.features(torch.stack([scenes[index]["image"] for index in part.tolist()]))
-            for part in torch.arange(len(scenes)).split(64)
+            classifier.features(torch.stack([scenes[index]["image"] for index in batch.tolist()]))
+            for batch in torch.arange(len(scenes)).split(64)
         ]
     )
     network = EmbeddedFeatures(classifier)

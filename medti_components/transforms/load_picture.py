@@ -8,8 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from medti_components.data.eight_bit_picture import eight_bit_picture
-from medti_components.data.generated_folder import from_pixels, scaled_picture
+from medti_components.transforms.eight_bit_picture import eight_bit_picture, from_pixels, scaled_picture
 
 
 class LoadPictured(MapTransform):

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from medti_components import __version__
 from medti_components.__main__ import main
-from medti_components.networks.embedding_file import load_embedding, save_embedding
+from medti_components.networks.embedding_files.embedding_file import load_embedding, save_embedding
 
 ROWS = torch.tensor([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])
 

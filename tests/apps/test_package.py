@@ -25,7 +25,7 @@ from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.validate import EXECUTING, READING, checked
 from medti_components.networks.base_model_folder import checkpoint_fingerprint
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
-from medti_components.networks.embedding_file import load_embedding, save_embedding
+from medti_components.networks.embedding_files.embedding_file import load_embedding, save_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 from medti_components.networks.image_classifier import new_classifier, save_classifier
 from medti_components.networks.pretrained_resnet import PretrainedResNet
@@ -188,7 +188,7 @@ def test_pinned_components_are_a_requirement_and_not_copied(package):
     metadata = load(folder / "configs" / "metadata.json")
     assert metadata["required_packages_version"]["medti"] == "0.1.0"
     assert "medti==0.1.0" in (folder / "docs" / "README.md").read_text()
-    assert '"medti_components.apps.bundle_run.bundle_root"' in (folder / "configs" / "inference.json").read_text()
+    assert '"medti_components.bundle.run.bundle_root"' in (folder / "configs" / "inference.json").read_text()
 
 
 def test_requirements_name_all_that_the_components_import(package):

@@ -20,7 +20,7 @@ from medti_components.__main__ import main
 from medti_components.apps.bundle_checks import stored_files
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_package.archive import write_checksums
-from medti_components.networks.embedding_file import save_embedding
+from medti_components.networks.embedding_files.embedding_file import save_embedding
 
 TOKEN = "hf_" + "s" * 34
 REPO = "clinic/prostate-words"

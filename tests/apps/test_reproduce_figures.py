@@ -15,11 +15,11 @@ from PIL import Image
 
 from medti_components import __main__ as command_line
 from medti_components.apps import reproduce
-from medti_components.apps.config_keys import check_key
 from medti_components.apps.reproduce import Reproduce
 from medti_components.apps.reproduction import bundle_configs, interpolation_figure, inversion_stages, stage_chain
 from medti_components.apps.reproduction import inpainting_figures as inpainting
 from medti_components.apps.reproduction.stage_chain import record_of
+from medti_components.bundle.keys import check_key
 from medti_components.errors import ConfigError, TrainingError
 from medti_components.metrics.inpainting_fidelity import InpaintingFidelity
 from medti_components.metrics.interval_estimate import IntervalEstimate

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from chest_inpainting_pictures import difference, ellipse_about, main, prepared
 
-from medti_components.data.chest_phantom import chest_phantom
-from medti_components.data.chest_phantom_studies import DISEASES
-from medti_components.data.inpainting_mask import shape_mask
+from medti_components.data.phantoms.chest_phantom import chest_phantom
+from medti_components.data.phantoms.chest_phantom_studies import DISEASES
+from medti_components.data.requests.inpainting_mask import shape_mask
 
 
 def test_ellipse_holds_the_larger_side_alone():

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from acceptance import markdown
 from chest_xray_acceptance import FINDINGS, HEALTHY, PAIRS, collect, counts, main, parsed, stages, token
 
-from medti_components.apps.config_keys import check_key
+from medti_components.bundle.keys import check_key
 
 
 def keys_of(command):

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from histopathology_acceptance import CONCEPTS, collect, main, parsed, stages
 
-from medti_components.apps.config_keys import check_key
+from medti_components.bundle.keys import check_key
 
 
 def keys_of(command):

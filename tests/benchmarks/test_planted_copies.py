@@ -5,9 +5,9 @@ from planted_copies import Trial, changes
 from smooth_images import smooth_images
 from torch import nn
 
+from medti_components.evaluation.copy_detection import CopyDetection
+from medti_components.evaluation.image_features import ImageFeatures
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
-from medti_components.metrics.copy_detection import CopyDetection
-from medti_components.metrics.image_features import ImageFeatures
 from medti_components.networks.feature_network import FeatureNetwork
 
 IMAGES = smooth_images(100, "patients", edge=64)

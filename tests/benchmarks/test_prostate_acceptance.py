@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from acceptance import markdown
 from prostate_acceptance import CONCEPTS, collect, counts, main, parsed, stages
 
-from medti_components.apps.config_keys import check_key
+from medti_components.bundle.keys import check_key
 
 NEGATIVE, POSITIVE = CONCEPTS
 

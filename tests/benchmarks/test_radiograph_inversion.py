@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from radiograph_inversion import main, sheet
 
-from medti_components.networks.embedding_file import load_embedding
+from medti_components.networks.embedding_files.embedding_file import load_embedding
 
 CONCEPTS = ("<chest_xray_no_finding>", "<chest_xray_pneumonia>")
 

@@ -16,11 +16,11 @@ from generated_runs import write_run
 from monai.bundle import run
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from medti_components.apps.error_line import error_line
-from medti_components.data.chest_phantom_studies import write_chest_studies
-from medti_components.data.histology_phantom_patches import write_histology_patches
-from medti_components.data.prostate_phantom_studies import write_prostate_studies
-from medti_components.data.radiographs import FINDINGS
+from medti_components.bundle.error_line import error_line
+from medti_components.data.datasets.radiographs import FINDINGS
+from medti_components.data.phantoms.chest_phantom_studies import write_chest_studies
+from medti_components.data.phantoms.histology_phantom_patches import write_histology_patches
+from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from configs_of_bundles import PROSTATE
 
-from medti_components.networks.embedding_file import save_embedding
+from medti_components.networks.embedding_files.embedding_file import save_embedding
 
 TRAIN = [PROSTATE / "train.json"]
 GENERATE = [PROSTATE / "inference.json"]

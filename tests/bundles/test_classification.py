@@ -14,7 +14,7 @@ from generated_runs import write_run
 from monai.bundle import ConfigParser, ConfigWorkflow
 from safetensors.torch import load_file
 
-from medti_components.transforms.image_preprocessing import image_preprocessing
+from medti_components.data.classification.image_preprocessing import image_preprocessing
 from medti_components.transforms.transform_fingerprint import transform_fingerprint
 
 TRAIN, EVALUATE, INFERENCE = ([CLASSIFICATION / f"{name}.json"] for name in ("train", "evaluate", "inference"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from configs_of_bundles import PROSTATE, REPOSITORY
 
-from medti_components.networks.embedding_file import save_embedding
+from medti_components.networks.embedding_files.embedding_file import save_embedding
 
 ENVIRONMENT = {
     **os.environ,

@@ -8,7 +8,7 @@ import torch
 from configs_of_bundles import CHEST, CLASSIFICATION, HISTOPATHOLOGY, PROSTATE, REPOSITORY
 from PIL import Image
 
-from medti_components.networks.embedding_file import save_embedding
+from medti_components.networks.embedding_files.embedding_file import save_embedding
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from configs_of_bundles import HISTOPATHOLOGY, OVERLAYS, PROSTATE, load
 from generated_runs import write_run
 from PIL import Image
 
-from medti_components.data.patch_camelyon_files import SPLIT_FILES, PatchCamelyonFiles
+from medti_components.data.datasets.patch_camelyon_files import SPLIT_FILES, PatchCamelyonFiles
 
 EVALUATE = HISTOPATHOLOGY / "evaluate.json"
 CONCEPTS = ["<histopathology_normal>", "<histopathology_tumor>"]

@@ -15,7 +15,7 @@ from configs_of_bundles import HISTOPATHOLOGY, PROSTATE, load
 from safetensors import safe_open
 from test_command_line import finished
 
-from medti_components.data.patch_camelyon_files import PatchCamelyonFiles
+from medti_components.data.datasets.patch_camelyon_files import PatchCamelyonFiles
 
 TRAIN = [HISTOPATHOLOGY / "train.json"]
 REAL = Path(os.environ.get("MEDTI_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))

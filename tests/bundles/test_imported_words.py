@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from embedding_samples import torch_file, web_ui
 
 from medti_components.__main__ import main
-from medti_components.networks.embedding_file import load_embedding
+from medti_components.networks.embedding_files.embedding_file import load_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 INFERENCE = [PROSTATE / "inference.json"]

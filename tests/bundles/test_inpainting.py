@@ -13,7 +13,7 @@ from PIL import Image
 
 import medti_components
 from medti_components.networks.concept_embedding import ConceptEmbedding, concept_name
-from medti_components.networks.embedding_file import save_embedding
+from medti_components.networks.embedding_files.embedding_file import save_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 INFERENCE = [PROSTATE / "inference.json"]
@@ -194,7 +194,7 @@ def test_slice_of_volumes_is_painted_in_all_sequences_and_the_rest_is_theirs(run
     ],
 )
 def test_setting_that_does_not_fit(run_config, inpainting, overrides, pattern):
-    from medti_components.apps.error_line import error_line
+    from medti_components.bundle.error_line import error_line
 
     settings = {key: value for key, value in {**inpainting, **overrides}.items() if value is not None}
     with pytest.raises(Exception) as caught:  # MONAI wraps what configs raise

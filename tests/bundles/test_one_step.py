@@ -8,8 +8,8 @@ import torch
 from configs_of_bundles import CHEST, HISTOPATHOLOGY, OVERLAYS, PROSTATE, REPOSITORY
 from safetensors import safe_open
 
-from medti_components.data.radiographs import FINDINGS
-from medti_components.networks.embedding_file import save_embedding
+from medti_components.data.datasets.radiographs import FINDINGS
+from medti_components.networks.embedding_files.embedding_file import save_embedding
 from medti_components.random_streams import random_stream
 
 EMBEDDED_BASE = REPOSITORY / "bundles" / "tiny_latent_diffusion" / "models"

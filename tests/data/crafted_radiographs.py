@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from medti_components.data.chexpert import COLUMNS
+from medti_components.data.datasets.chexpert import COLUMNS
 
 NIH_COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "View Position")
 FINDINGS = ("No Finding", "Cardiomegaly", "Pleural Effusion", "Pneumonia")

@@ -9,11 +9,11 @@ import torch
 from generated_runs import SIZE, change_lines, random_pixels, write_inpainting, write_interpolation, write_run
 from PIL import Image
 
-from medti_components.data.composed_images import ComposedImages
-from medti_components.data.finding_concepts import FindingConcepts
-from medti_components.data.inpainted_images import InpaintedImages
-from medti_components.data.interpolated_images import InterpolatedImages
 from medti_components.errors import DataError
+from medti_components.evaluation.findings.composed_images import ComposedImages
+from medti_components.evaluation.findings.finding_concepts import FindingConcepts
+from medti_components.evaluation.findings.inpainted_images import InpaintedImages
+from medti_components.evaluation.findings.interpolated_images import InterpolatedImages
 
 HEALTHY, HEART, PNEUMONIA = TOKENS = ["<x_no_finding>", "<x_cardiomegaly>", "<x_pneumonia>"]
 FINDINGS = FindingConcepts.of(TOKENS)

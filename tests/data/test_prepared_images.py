@@ -10,7 +10,7 @@ import SimpleITK
 import torch
 from monai.transforms import Compose, Lambda
 
-from medti_components.data.picai import picai_datalist
+from medti_components.data.datasets.picai import picai_datalist
 from medti_components.data.prepared_images import PreparedImages
 from medti_components.errors import ConfigError, DataError, OutputError
 

@@ -8,11 +8,11 @@ import torch
 from ignite.engine import Engine
 from safetensors.torch import load_file
 
-from medti_components.data.classifier_images import ClassifierImages
+from medti_components.data.classification.classifier_images import ClassifierImages
 from medti_components.engines.training_events import TRAINING_EVENTS
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.handlers.best_classifier_saver import BestClassifierSaver
-from medti_components.handlers.classifier_loss_monitor import SERIES
+from medti_components.handlers.loss_monitor import SERIES
 from medti_components.networks.image_classifier import classifier_facts
 
 IMAGE = {"image": torch.zeros(3, 4, 4), "label": 0, "concept": "<a>", "patient_id": "1", "study_id": "1"}

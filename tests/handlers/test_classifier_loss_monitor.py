@@ -6,7 +6,7 @@ from ignite.engine import Engine, Events
 from medti_components.engines.training_events import LOSSES_WANTED, TRAINING_EVENTS
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.errors import TrainingError
-from medti_components.handlers.classifier_loss_monitor import SERIES, ClassifierLossMonitor
+from medti_components.handlers.loss_monitor import SERIES, ClassifierLossMonitor
 
 
 def run(losses, interval):

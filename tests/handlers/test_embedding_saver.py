@@ -6,7 +6,7 @@ from training_run import CONCEPTS, build_run, final_rows
 
 import medti_components
 from medti_components.networks.concept_embedding import ConceptEmbeddings
-from medti_components.networks.embedding_file import load_embeddings
+from medti_components.networks.embedding_files.embedding_file import load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 

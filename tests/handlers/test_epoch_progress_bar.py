@@ -2,7 +2,7 @@
 import pytest
 from ignite.engine import Engine
 
-from medti_components.handlers.epoch_progress_bar import EpochProgressBar
+from medti_components.handlers.training_progress import EpochProgressBar
 
 
 def test_shows_epochs_on_stderr_and_nothing_when_silent(capsys: pytest.CaptureFixture[str]) -> None:

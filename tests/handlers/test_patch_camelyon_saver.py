@@ -5,7 +5,7 @@ import pytest
 from generated_runs import random_pixels, write_run
 from PIL import Image
 
-from medti_components.data.patch_camelyon import patch_camelyon_datalist
+from medti_components.data.datasets.patch_camelyon import patch_camelyon_datalist
 from medti_components.errors import ConfigError, DataError, OutputError
 from medti_components.handlers.patch_camelyon_saver import PatchCamelyonSaver
 

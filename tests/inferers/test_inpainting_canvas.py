@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from medti_components.data.inpainting_input import InpaintingInput
+from medti_components.data.requests.inpainting_input import InpaintingInput
 from medti_components.errors import ConfigError
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 

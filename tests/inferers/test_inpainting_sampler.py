@@ -6,7 +6,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from medti_components.data.inpainting_input import InpaintingInput
+from medti_components.data.requests.inpainting_input import InpaintingInput
 from medti_components.errors import ConfigError
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 from medti_components.inferers.inpainting_sampler import InpaintingSampler

@@ -6,7 +6,7 @@ import torch
 from headless_browser import browser, requested_addresses  # noqa: F401 a fixture
 
 from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.metrics.report_page import (
+from medti_components.visualize.report_page import (
     FURTHER_SECTIONS,
     HOW_TO_READ,
     add_sections,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from smooth_images import smooth_images
 
-from medti_components.metrics.window_alignment import aligned_correlation, contrasts, sampled, window_correlation
+from medti_components.metrics.aligned_correlation import aligned_correlation, contrasts, sampled, window_correlation
 
 IMAGES = smooth_images(3, "windows", edge=64)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0]]).expand(3, 3)

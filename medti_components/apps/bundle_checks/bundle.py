@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ReferenceResolver
 
-from medti_components.apps.bundle_run import BUNDLE_CONFIGS
+from medti_components.bundle.run import BUNDLE_CONFIGS
 from medti_components.errors import BundleError
 
 METADATA = "metadata.json"

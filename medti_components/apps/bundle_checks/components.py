@@ -15,8 +15,8 @@ from monai.bundle import ConfigComponent, ConfigExpression, ConfigParser, Refere
 
 from medti_components.apps.bundle_checks.bundle import Bundle, entries
 from medti_components.apps.bundle_checks.check_result import CheckSkipped
-from medti_components.apps.bundle_run import configs_beside
-from medti_components.apps.config_keys import check_overlay, located, nearest
+from medti_components.bundle.keys import check_overlay, located, nearest
+from medti_components.bundle.run import configs_beside
 from medti_components.errors import ConfigError
 
 SYNTAX = ("$", "@", "%")

@@ -14,7 +14,7 @@ from monai.utils import BundleProperty, BundlePropertyConfig
 from medti_components.apps.bundle_checks.check_result import CheckSkipped
 from medti_components.apps.bundle_checks.structure import RUN_IDS
 from medti_components.apps.bundle_checks.trial_run import TRAINED, TrialRun
-from medti_components.apps.error_line import find_typed_error
+from medti_components.bundle.error_line import find_typed_error
 
 WORKFLOWS = {
     "train.json": ("training", TrainProperties),

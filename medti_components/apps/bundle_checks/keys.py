@@ -4,9 +4,9 @@
 from collections.abc import Iterator
 
 from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.config_keys import setting_keys
-from medti_components.apps.config_schema import SCHEMA, ConfigSchema
 from medti_components.apps.key_tables import COMMAND, END, TABLE, with_key_tables
+from medti_components.bundle.keys import setting_keys
+from medti_components.bundle.schema import SCHEMA, ConfigSchema
 from medti_components.errors import ConfigError
 
 

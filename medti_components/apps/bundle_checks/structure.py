@@ -8,14 +8,14 @@ import torch
 
 from medti_components.apps.bundle_checks.bundle import METADATA, Bundle
 from medti_components.apps.bundle_checks.check_result import CheckSkipped
-from medti_components.apps.bundle_run import BUNDLE_CONFIGS
+from medti_components.bundle.run import BUNDLE_CONFIGS
 
 RUN_IDS = {
     "train.json": ("training",),
     "inference.json": ("generating", "classifying"),
     "evaluate.json": ("evaluating",),
 }
-INITIALIZE = {"_target_": "medti_components.apps.bundle_run.initialize"}
+INITIALIZE = {"_target_": "medti_components.bundle.run.initialize"}
 
 
 def structure(bundle: Bundle) -> Iterator[str]:

@@ -14,8 +14,8 @@ from typing import Any
 import medti_components
 from medti_components.apps.bundle_checks.bundle import EMBEDDED, Bundle
 from medti_components.apps.bundle_checks.check_result import CheckSkipped
-from medti_components.apps.config_values import is_expression
 from medti_components.apps.phantoms import Phantoms
+from medti_components.bundle.values import is_expression
 
 NUM_PHANTOMS = 5  # of each kind: enough for the splits below
 SECONDS = 600

@@ -10,7 +10,7 @@ from typing import Any
 from medti_components.apps.bundle_checks.structure import RUN_IDS
 from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary
 from medti_components.apps.bundle_package.packed_weights import PackedWeights
-from medti_components.networks.embedding_file import EmbeddingFile, printable
+from medti_components.networks.embedding_files.embedding_file import EmbeddingFile, printable
 
 UNKNOWN = "unknown"
 KEPT = ("Data", "Keys", "Limits", "Intended use and limits", "References", "License")

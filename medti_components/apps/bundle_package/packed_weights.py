@@ -15,7 +15,7 @@ from medti_components.errors import BundleError, EmbeddingError
 from medti_components.files import write_atomically
 from medti_components.networks.base_model_folder import WEIGHT_FILES, checkpoint_fingerprint, short_name, weight_files
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings, concept_name
-from medti_components.networks.embedding_file import (
+from medti_components.networks.embedding_files.embedding_file import (
     EmbeddingFile,
     embedding_paths,
     load_embedding,

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from medti_components.apps.bundle_checks.bundle import entries
 from medti_components.apps.bundle_checks.documents import PERSONAL_PATH
 from medti_components.apps.bundle_package.known_patients import KnownPatients
-from medti_components.networks.embedding_file import printable
+from medti_components.networks.embedding_files.embedding_file import printable
 
 MEDICAL_SUFFIXES = (
     *(".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nii", ".nii.gz", ".nrrd", ".img", ".hdr"),

@@ -12,8 +12,8 @@ from monai.bundle.utils import merge_kv
 
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_checks.stored_files import LARGE_BYTES
-from medti_components.apps.bundle_run import configs_beside
-from medti_components.apps.config_keys import check_overlay
+from medti_components.bundle.keys import check_overlay
+from medti_components.bundle.run import configs_beside
 from medti_components.errors import BaseModelError, ConfigError
 from medti_components.networks.base_model_folder import locate_base_model, short_name
 

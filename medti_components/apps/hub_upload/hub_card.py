@@ -11,7 +11,7 @@ from huggingface_hub import ModelCardData
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary
 from medti_components.apps.bundle_package.model_card import copies_text, figures_text, words_table
-from medti_components.networks.embedding_file import EmbeddingFile
+from medti_components.networks.embedding_files.embedding_file import EmbeddingFile
 
 LICENCES = {"apache-2.0": "Apache License", "mit": "MIT License"}  # the hub's name, and what the text says
 COMMON_LICENCE = re.compile(r"cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-\d\.\d|apache-2\.0|mit")

@@ -10,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils import validate_repo_id
 
 from medti_components.errors import ConfigError, OutputError
-from medti_components.networks.embedding_file import printable
+from medti_components.networks.embedding_files.embedding_file import printable
 
 GIT_FILE = ".gitattributes"  # the hub's own
 DEFAULT_BRANCH = "main"

@@ -23,7 +23,7 @@ from medti_components.apps.bundle_package.refusals import ensure_nothing_found, 
 from medti_components.apps.hub_upload.hub_card import bundle_card, words_card
 from medti_components.errors import BundleError, EmbeddingError
 from medti_components.files import write_text_atomically
-from medti_components.networks.embedding_file import embedding_paths, load_embedding, read_safetensors
+from medti_components.networks.embedding_files.embedding_file import embedding_paths, load_embedding, read_safetensors
 
 CARD = "README.md"
 UPLOADED = "uploaded"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from medti_components.data.reader_answers import KINDS
+from medti_components.apps.reader_study_server.reader_answers import KINDS
 from medti_components.errors import DataError, OutputError
 from medti_components.files import write_text_atomically
 from medti_components.random_streams import random_stream

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from medti_components.apps.reproduction.table4_row import DUPLICATED, REAL_ONLY, Table4Row
+from medti_components.data.classification.classified_cases import ClassifiedCases
 from medti_components.errors import DataError
 from medti_components.files import write_atomically, write_text_atomically
-from medti_components.metrics.classified_cases import ClassifiedCases
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.paired_auc_difference import PairedAucDifference
 from medti_components.metrics.roc_auc import pairs_won

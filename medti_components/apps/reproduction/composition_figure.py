@@ -9,8 +9,8 @@ from typing import Any
 from medti_components.apps.reproduction.interpolation_figure import finding_evaluation
 from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
 from medti_components.apps.reproduction.measured_figures import MeasuredFigure, metrics_estimate, write_figures
-from medti_components.apps.reproduction.picture_grid import PictureGrid
 from medti_components.apps.reproduction.stage import Stage
+from medti_components.visualize.picture_grid import PictureGrid
 
 HEALTHY = "<chest_xray_no_finding>"
 FINDINGS = ("<chest_xray_pleural_effusion>", "<chest_xray_pneumonia>", "<chest_xray_cardiomegaly>")

@@ -9,9 +9,9 @@ from typing import Any
 from medti_components.apps.reproduction.cell_quality import CellQuality
 from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
 from medti_components.apps.reproduction.parameter_grid import TABLES, TITLES, GridCell, GridSetting, ParameterGrid
-from medti_components.apps.reproduction.picture_grid import PictureGrid, channel
 from medti_components.apps.reproduction.quality_table import QualityTable
 from medti_components.apps.reproduction.stage import Stage
+from medti_components.visualize.picture_grid import PictureGrid, channel
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from medti_components.apps.reproduction.measured_figures import (
     metrics_estimate,
     write_figures,
 )
-from medti_components.apps.reproduction.picture_grid import PictureGrid, channel
 from medti_components.apps.reproduction.stage import Stage
-from medti_components.data.interpolation_requests import InterpolationRequests
+from medti_components.data.requests.interpolation_requests import InterpolationRequests
 from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.visualize.picture_grid import PictureGrid, channel
 
 SEQUENCES = ("T2W", "ADC", "high-b DWI")
 PAPER = "seems to work well across the modalities (pictures alone)"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.picture_grid import read_picture
 from medti_components.apps.reproduction.stage import Stage, arguments_of
-from medti_components.data.generation_requests import GenerationRequests
+from medti_components.data.requests.generation_requests import GenerationRequests
+from medti_components.visualize.picture_grid import read_picture
 
 FIRST_IMAGE_SEED = 100_000
 SEVERAL_KEYS = ("num_several_test_cases", "num_several_cases", "num_several_validation_cases")

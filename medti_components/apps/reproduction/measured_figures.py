@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from medti_components.apps.reproduction.cell_quality import estimate_of
-from medti_components.data.finding_concepts import FindingConcepts
-from medti_components.data.inpainted_images import InpaintedImages
-from medti_components.data.interpolated_images import InterpolatedImages
+from medti_components.evaluation.classified_images import classify_images
+from medti_components.evaluation.findings.finding_concepts import FindingConcepts
+from medti_components.evaluation.findings.inpainted_images import InpaintedImages
+from medti_components.evaluation.findings.interpolated_images import InterpolatedImages
 from medti_components.files import write_text_atomically
-from medti_components.metrics.classified_images import classify_images
 from medti_components.metrics.inpainting_fidelity import InpaintingFidelity, inpainting_fidelity
 from medti_components.metrics.interpolation_trend import InterpolationTrend
 from medti_components.metrics.interval_estimate import IntervalEstimate

@@ -12,9 +12,9 @@ from medti_components.apps.reproduction.classifier_bundle import KEYS, Classifie
 from medti_components.apps.reproduction.stage import Stage
 from medti_components.apps.reproduction.table4_row import Table4Row
 from medti_components.apps.reproduction.table4_stages import Table4Stages
+from medti_components.data.classification.classified_cases import ClassifiedCases
 from medti_components.errors import ConfigError
 from medti_components.files import write_text_atomically
-from medti_components.metrics.classified_cases import ClassifiedCases
 
 SETTINGS_FILE = "table4.json"
 

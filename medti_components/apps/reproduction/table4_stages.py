@@ -9,7 +9,7 @@ from typing import Any
 from medti_components.apps.reproduction.classifier_bundle import SPLIT_KEYS, ClassifierBundle
 from medti_components.apps.reproduction.stage import Stage
 from medti_components.apps.reproduction.table4_row import Table4Row
-from medti_components.metrics.classified_cases import PROBABILITIES_FILE
+from medti_components.data.classification.classified_cases import PROBABILITIES_FILE
 
 CLASSIFIER_FILE = "classifier.safetensors"
 

@@ -6,8 +6,8 @@ import torch
 
 from medti_components.apps.reproduction.auc_table import AucTable
 from medti_components.apps.reproduction.table4_row import table4_rows
+from medti_components.data.classification.classified_cases import ClassifiedCases
 from medti_components.errors import DataError
-from medti_components.metrics.classified_cases import ClassifiedCases
 
 CLASSES = ["<a_negative>", "<a_positive>"]
 REAL, EQUAL, DUPLICATED = (table4_rows(2, 4)[index] for index in (0, 3, 7))

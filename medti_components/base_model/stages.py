@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step of each stage in which the embedded base model is trained; each is a trainer's ``iteration_update``.
+
+What a step draws is a function of the seed, the stage and the step, so that resuming needs the weights alone.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+from transformers import CLIPTextModel
+
+from medti_components.base_model.export import align_latents_with_pixels
+from medti_components.base_model.scene_dataset import SceneDataset, to_unit_range
+from medti_components.errors import ConfigError
+from medti_components.losses.denoising_loss import add_noise, denoising_target
+from medti_components.random_streams import random_stream
+
+MAX_GRADIENT_NORM = 1.0
+
+
+def average_weights(network: nn.Module, decay: float = 0.999) -> AveragedModel:
+    """Return an exponential moving average of ``network``; its decay is min(decay, (1 + n) / (10 + n)) at update n."""
+
+    def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+        count = float(num_averaged)
+        return averaged.lerp(current, 1 - min(decay, (1 + count) / (10 + count)))
+
+    return AveragedModel(network, avg_fn=average)
+
+
+class TrainingStage(ABC):
+    """What the stages share: a batch, a loss, one optimiser step.
+
+    Args:
+        scenes: images and captions.
+        batch_size: scenes a step.
+        seed: the run's seed.
+        dtype: precision of the matrix products, "float32" or "bfloat16".
+    """
+
+    name = "stage"
+
+    def __init__(self, scenes: SceneDataset, batch_size: int, seed: int = 0, dtype: str = "float32") -> None:
+        self.scenes = scenes
+        self.batch_size = batch_size
+        self.seed = seed
+        self.dtype = getattr(torch, dtype)
+
+    def __call__(self, engine: Any, batchdata: Any) -> dict[str, Tensor]:
+        """Do step ``engine.state.iteration`` (from 1); return {"loss": scalar}."""
+        stream = random_stream(self.seed, self.name, engine.state.iteration - 1)
+        engine.network.train()
+        engine.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(engine, stream)
+        loss.backward()
+        nn.utils.clip_grad_norm_(engine.network.parameters(), MAX_GRADIENT_NORM)
+        engine.optimizer.step()
+        return {"loss": loss.detach()}
+
+    @abstractmethod
+    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+        """Return the scalar loss of one batch."""
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Return the context for the network's forward pass."""
+        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _mosaics(self, count: int, stream: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(self.scenes), (4 * count,), generator=stream)
+        down, right = torch.randint(self.scenes.images.shape[-1], (2,), generator=stream).tolist()
+        return mosaics(to_unit_range(self.scenes.images[chosen]), (down, right))
+
+
+def mosaics(images: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Shrink images (4 n, 3, H, W) to half and lay four at a time side by side, (n, 3, H, W): detail twice as fine.
+
+    The mosaic is moved round by ``shift`` (down, right): seams that are always in the middle are learned as if every
+    picture had them.
+
+    >>> mosaics(torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 2, 2), shift=(1, 0))
+    tensor([[[[2., 3.],
+              [0., 1.]]]])
+    """
+    small = nn.functional.avg_pool2d(images, 2)
+    pairs = torch.cat([small[0::2], small[1::2]], dim=3)
+    return torch.cat([pairs[0::2], pairs[1::2]], dim=2).roll(shift, dims=(2, 3))
+
+
+class AutoencoderStage(TrainingStage):
+    """Reconstructs; ``network`` is a ``GrowingAutoencoder``, ``loss_function`` an ``AutoencoderLoss``.
+
+    Args:
+        way_past_steps: steps in which the outer levels learn alone, on crops of half the height and width; later half
+            of the images are mosaics.
+    """
+
+    name = "autoencoder"
+
+    def __init__(self, *args: Any, way_past_steps: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.way_past_steps = way_past_steps
+
+    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+        """Return the loss of one batch of crops, all cut at the same place."""
+        whole = engine.state.iteration > self.way_past_steps
+        size = self.scenes.images.shape[-1]
+        crop, count = (size, max(self.batch_size // 4, 1)) if whole else (size // 2, self.batch_size)
+        chosen = torch.randint(len(self.scenes), (count,), generator=stream)
+        top, left = torch.randint(size - crop + 1, (2,), generator=stream).tolist()
+        images = to_unit_range(self.scenes.images[chosen][:, :, top : top + crop, left : left + crop])
+        if whole:
+            images[: count // 2] = self._mosaics(count // 2, stream)
+        images = images.to(engine.state.device)
+        with self.autocast(images.device):
+            posterior = engine.network.encode(images, whole)
+            noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
+            reconstruction = engine.network.decode(posterior.mean + posterior.std * noise, whole)
+        return engine.loss_function(reconstruction, images, posterior)
+
+
+class DecoderStage(TrainingStage):
+    """The decoder learns on alone, from latents that stay as they are; ``network`` holds it and what leads to it.
+
+    Whatever was learned on the latents stays valid. Half of the images are mosaics.
+
+    Args:
+        autoencoder: whose latents are final.
+    """
+
+    name = "decoder"
+
+    def __init__(self, *args: Any, autoencoder: AutoencoderKL, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.autoencoder = autoencoder
+
+    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+        """Return the loss of one batch."""
+        engine.network.requires_grad_(True)  # frozen with the latents
+        num_mosaics = self.batch_size // 2
+        chosen = torch.randint(len(self.scenes), (self.batch_size - num_mosaics,), generator=stream)
+        images = torch.cat([to_unit_range(self.scenes.images[chosen]), self._mosaics(num_mosaics, stream)])
+        images = images.to(engine.state.device)
+        with self.autocast(images.device):
+            with torch.no_grad():
+                posterior = self.autoencoder.encode(images).latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
+            reconstruction = self.autoencoder.decode(posterior.mean + posterior.std * noise).sample
+        return engine.loss_function(reconstruction, images, posterior)
+
+
+class ContrastStage(TrainingStage):
+    """Matches captions with images; ``network`` is a ``CaptionImageContrast``, ``loss_function`` a ``ContrastiveLoss``.
+
+    Args:
+        max_length: longer captions are left to the denoising stage; short ones cost half.
+    """
+
+    name = "text_encoder"
+
+    def __init__(self, *args: Any, max_length: int = 40, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.max_length = max_length
+        lengths = (self.scenes.input_ids != self.scenes.tokenizer.pad_token_id).sum(dim=1)
+        self.short = (lengths <= max_length).nonzero()[:, 0]
+
+    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+        """Return the loss of one batch of pairs, images at half size."""
+        chosen = self.short[torch.randint(len(self.short), (self.batch_size,), generator=stream)]
+        device = engine.state.device
+        images = nn.functional.avg_pool2d(to_unit_range(self.scenes.images[chosen]), 2).to(device)
+        with self.autocast(images.device):
+            logits = engine.network(images, self.scenes.input_ids[chosen, : self.max_length].to(device))
+        return engine.loss_function(logits.float())
+
+
+class DenoiserStage(TrainingStage):
+    """Predicts the velocity; ``network`` holds ``unet`` and ``text_encoder``, ``loss_function`` is a ``DenoisingLoss``.
+
+    Timesteps are stratified over the batch and leaning to high noise, where the layout of an image is decided. There
+    the error of a predicted noise says next to nothing of the image's colours and layout, that of a velocity all.
+
+    Args:
+        autoencoder: trained, with latents of unit scale; used once, for all scenes.
+        alphas_cumprod: (T,) cumulative products of the noise schedule.
+        averaged: moving average of the network, updated each step.
+        joint_steps: steps in which the text encoder learns along; then its average is kept and its outputs are cached.
+        caption_dropout: share of captions replaced by the empty one, for guidance.
+        caption_lengths: pairs of a longest caption, in tokens with start and end, and the step until which no longer
+            one is drawn, in order; then all are. Few objects first: the place of one is a larger part of the loss
+            there than the place of each of many.
+    """
+
+    name = "denoiser"
+
+    def __init__(
+        self,
+        *args: Any,
+        autoencoder: AutoencoderKL,
+        alphas_cumprod: Tensor,
+        averaged: AveragedModel,
+        joint_steps: int,
+        caption_dropout: float = 0.1,
+        caption_lengths: Sequence[Sequence[int]] = (),
+        show_progress: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.autoencoder = autoencoder
+        self.alphas_cumprod = alphas_cumprod
+        self.averaged = averaged
+        self.joint_steps = joint_steps
+        self.caption_dropout = caption_dropout
+        self.curriculum: list[tuple[int | None, Tensor]] = []
+        lengths = (self.scenes.input_ids != self.scenes.tokenizer.pad_token_id).sum(dim=1)
+        for longest, until_step in caption_lengths:
+            chosen = (lengths <= longest).nonzero()[:, 0]
+            if not len(chosen):
+                raise ConfigError(
+                    f"no scene has a caption of {longest} tokens or fewer: raise num_scenes, or set caption_lengths []"
+                )
+            self.curriculum.append((until_step, chosen))
+        self.curriculum.append((None, torch.arange(len(lengths))))
+        self.show_progress = show_progress
+        self.latents = torch.empty(0)
+        self.conditions = torch.empty(0)
+        self.empty_condition = torch.empty(0)
+
+    def __call__(self, engine: Any, batchdata: Any) -> dict[str, Tensor]:
+        """Do one step and move the average."""
+        device = torch.device(engine.state.device)
+        if not len(self.latents):
+            self._encode_scenes(device)
+        if not len(self.conditions) and engine.state.iteration > self.joint_steps:
+            self._freeze_text_encoder(engine.network["text_encoder"], device)
+        output = super().__call__(engine, batchdata)
+        self.averaged.update_parameters(engine.network)
+        return output
+
+    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+        """Return the weighted loss of one batch."""
+        device, count, num_timesteps = torch.device(engine.state.device), self.batch_size, len(self.alphas_cumprod)
+        step = engine.state.iteration
+        among = next(scenes for until_step, scenes in self.curriculum if until_step is None or step <= until_step)
+        chosen = among[torch.randint(len(among), (count,), generator=stream)]
+        latents = self.latents[chosen].to(device, torch.float32)
+        noise = torch.randn(latents.shape, generator=stream).to(device)
+        position = (torch.arange(count) + torch.rand(count, generator=stream)) / count
+        timesteps = (position.pow(0.85) * num_timesteps).long().clamp(max=num_timesteps - 1).to(device)
+        alphas = self.alphas_cumprod
+        noisy = add_noise(latents, noise, timesteps, alphas)
+        target = denoising_target(latents, noise, timesteps, alphas, "v_prediction")
+        is_dropped = torch.rand(count, generator=stream) < self.caption_dropout
+        if len(self.conditions):
+            kept = self.conditions[chosen].float()
+            condition = torch.where(is_dropped[:, None, None], self.empty_condition, kept).to(device)
+        else:
+            input_ids = torch.where(is_dropped[:, None], self.scenes.empty_ids, self.scenes.input_ids[chosen])
+            with self.autocast(device):
+                condition = engine.network["text_encoder"](input_ids=input_ids.to(device)).last_hidden_state.float()
+        with self.autocast(device):
+            predicted = engine.network["unet"](noisy, timesteps, condition).sample
+        return engine.loss_function(predicted.float(), target)
+
+    @torch.no_grad()
+    def _encode_scenes(self, device: torch.device) -> None:
+        parts = []
+        for images in tqdm(self.scenes.images.split(100), desc="encoding scenes", disable=not self.show_progress):
+            with self.autocast(device):
+                parts.append(self.autoencoder.encode(to_unit_range(images).to(device)).latent_dist.mean.half().cpu())
+        self.latents = torch.cat(parts)
+
+    @torch.no_grad()
+    def _freeze_text_encoder(self, text_encoder: CLIPTextModel, device: torch.device) -> None:
+        """Put the average in the text encoder's place, for good, and encode every caption with it."""
+        averaged: Any = self.averaged.module
+        text_encoder.load_state_dict(averaged["text_encoder"].state_dict())
+        text_encoder.requires_grad_(False)
+        parts = []
+        for ids in tqdm(self.scenes.input_ids.split(200), desc="encoding captions", disable=not self.show_progress):
+            parts.append(text_encoder(input_ids=ids.to(device)).last_hidden_state.bfloat16().cpu())
+        self.conditions = torch.cat(parts)
+        self.empty_condition = text_encoder(input_ids=self.scenes.empty_ids.to(device)).last_hidden_state.cpu()
+
+
+def align_latents_on(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
+    """Give the trained autoencoder latents that weigh as its pictures do, measured on the first scenes; in place."""
+    images = to_unit_range(scenes.images[:num_scenes]).to(autoencoder.device)
+    align_latents_with_pixels(autoencoder.eval().requires_grad_(False), images)

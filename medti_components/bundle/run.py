@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every config of a bundle runs first: find the bundle, check what the user set, make errors readable.
+
+In a config::
+
+    "bundle_root": {"_target_": "medti_components.bundle.run.bundle_root"},
+    "initialize": [{"_target_": "medti_components.bundle.run.initialize"}, ...]
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+from monai.utils import ensure_tuple
+
+from medti_components.bundle.dry_run.report import dry_run_report
+from medti_components.bundle.error_line import install_error_line
+from medti_components.bundle.keys import check_key, check_overlay, nearest
+from medti_components.bundle.schema import ConfigSchema, kinds
+from medti_components.bundle.standard_output import tell
+from medti_components.bundle.values import fitting_value, typed_values
+from medti_components.errors import ConfigError
+
+BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
+
+_bundle_roots: "WeakKeyDictionary[ConfigParser, str]" = WeakKeyDictionary()
+
+
+def bundle_root() -> str:
+    """Return the folder of the bundle whose config is being run, wherever the command was started.
+
+    It is the parent of the ``configs`` folder of the first config file; "." (MONAI's convention: run from the bundle's
+    folder) where a config is read without a workflow.
+
+    >>> bundle_root()
+    '.'
+    """
+    workflow = running(ConfigWorkflow)
+    if workflow is not None:
+        folder = Path(workflow.config_root_path).resolve()
+        return str(folder.parent if folder.name == "configs" else folder)
+    parser = running(ConfigParser)
+    return _bundle_roots.get(parser, ".") if parser is not None else "."
+
+
+def initialize() -> None:
+    """Prepare a run: the first entry of ``initialize`` in every config of a bundle.
+
+    From here on a user's mistake ends in one line on stderr. Every key set on the command line (or as an argument of
+    ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs, or
+    of those of the bundles beside it, since they share overlays; values must be of the kind of the config's own, and
+    within what the bundle's ``docs/keys.schema.json`` allows. ``--resume true`` is understood, and text is taken as
+    typed. With ``--dry_run true`` it tells what the run would do, and ends it.
+
+    Raises:
+        ConfigError: a key, run id or value does not fit.
+    """
+    install_error_line()
+    workflow = running(ConfigWorkflow)
+    if workflow is None:
+        return
+    _bundle_roots[workflow.parser] = bundle_root()
+    folder = Path(workflow.config_root_path)
+    own = {name: ConfigParser.load_config_file(folder / name) for name in BUNDLE_CONFIGS if (folder / name).is_file()}
+    call = _creating_call()
+    if call is None:  # ConfigWorkflow made by hand: it does not say what was overridden
+        check_overlay("the workflow", workflow.parser.get(), own or {"config": workflow.parser.get()})
+        return
+    files, arguments = call
+    base = ConfigParser.load_config_file(files[0])
+    configs = {Path(files[0]).name: base, **own}
+    for file in files[1:]:
+        check_overlay(Path(file).name, ConfigParser.load_config_file(file), {**configs, **configs_beside(folder)})
+    typed = typed_values(sys.argv[1:]) if _is_command_line() else {}
+    schema = ConfigSchema(folder.resolve().parent)
+    _check_overrides(workflow.parser, _overrides(arguments), base, own, typed, schema.keys(files[0]))
+    schema.check(files[0], workflow.parser.get())
+    _check_run_id(workflow)
+    if workflow.parser.get().get("dry_run") is True:
+        _end_with_report(workflow, base)
+
+
+def _end_with_report(workflow: ConfigWorkflow, base: Mapping[str, Any]) -> NoReturn:
+    """Tell what the run would do, and end the process with status 0 before anything else of the config happens."""
+    config = {**workflow.parser.get(), "bundle_root": workflow.parser.get_parsed_content("bundle_root")}
+    tell(dry_run_report(config, workflow.run_id, base))
+    raise SystemExit(0)
+
+
+def configs_beside(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the configs of the bundles beside the one whose configs are in ``folder``."""
+    paths = [path for name in BUNDLE_CONFIGS for path in folder.resolve().parent.parent.glob(f"*/configs/{name}")]
+    return {str(path): ConfigParser.load_config_file(path) for path in paths}
+
+
+def _check_overrides(
+    parser: ConfigParser,
+    overrides: Mapping[str, Any],
+    base: Mapping[str, Any],
+    own: Mapping[str, Mapping[str, Any]],
+    typed: Mapping[str, str],
+    described: Mapping[str, Mapping[str, Any]],
+) -> None:
+    for key, value in overrides.items():
+        check_key(key, base, own)
+        if key not in base:
+            continue
+        fitting = fitting_value(key, value, base[key], typed.get(key), kinds(described.get(key, {})))
+        if type(fitting) is not type(value) or fitting != value:
+            parser[key] = fitting
+    for key, text in typed.items():  # MONAI drops an argument that is None
+        if text == "None" and key in base:
+            parser[key] = None
+
+
+def _check_run_id(workflow: ConfigWorkflow) -> None:
+    if workflow.run_id in workflow.parser or (workflow.run_id == "run" and not _is_command_line()):
+        return
+    content = workflow.parser.get()
+    ids = [key for key, value in content.items() if isinstance(value, list) and key not in ("imports", "initialize")]
+    ids = [key for key in ids if any(isinstance(step, str) and step.startswith("$") for step in content[key])]
+    near = nearest(workflow.run_id, ids)
+    remedy = f"did you mean '{near}'?" if near else f"the config has {', '.join(ids)}"
+    raise ConfigError(f"unknown run id '{workflow.run_id}': {remedy}")
+
+
+def _is_command_line() -> bool:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name == "monai.bundle.__main__"
+
+
+def _overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``monai.bundle.run`` passes on to the config rather than to MONAI's workflow."""
+    own = {*inspect.signature(ConfigWorkflow.__init__).parameters}
+    if arguments.get("tracking") is not None:
+        settings: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
+        own |= set(settings["configs"])
+    return {key: value for key, value in arguments.items() if key not in own}
+
+
+def _creating_call() -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
+    """Return the config files and the other arguments of the ``create_workflow`` call that is being executed."""
+    for frame in _frames():
+        if frame.f_code is create_workflow.__code__ and {"config_file", "_args"} <= frame.f_locals.keys():
+            return tuple(ensure_tuple(frame.f_locals["config_file"])), frame.f_locals["_args"]
+    return None
+
+
+def running(kind: type) -> Any | None:
+    """Return the innermost object of class ``kind`` whose method is being executed.
+
+    MONAI hands neither its workflow nor its parser to what a config names, so that they are found on the stack.
+    """
+    for frame in _frames():
+        if isinstance(owner := frame.f_locals.get("self"), kind):
+            return owner
+    return None
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Findings read back from generated images: which were asked for, which a classifier sees."""

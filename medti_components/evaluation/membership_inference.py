@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a learned word tells which images it was learned from: the part "membership" of an evaluation."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medti_components.data.latent_cache import LatentCache
+from medti_components.errors import ConfigError, DataError, EmbeddingError
+from medti_components.evaluation.evaluation_part import EvaluatedImages, PartResult, undetermined
+from medti_components.evaluation.image_losses import ImageLosses
+from medti_components.evaluation.sharing_verdict import SharingCheck
+from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.roc_auc import RocAuc
+from medti_components.networks.embedding_files.embedding_file import EmbeddingFile, load_embeddings
+from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+from medti_components.visualize.report_page import figures_table
+
+logger = logging.getLogger(__name__)
+
+_TITLE = "Membership"
+_WORDS = {"loss": "low loss under the word", "gain": "loss that the word saves"}
+
+
+class MembershipInference:
+    """The attack of a stranger who has the word and an image, and asks whether the word was learned from it.
+
+    Two scores an image, both over the same draws of noise and timestep for all images: how low its denoising loss is
+    under the word ("loss": Matsumoto et al., "Membership inference attacks against diffusion models", 2023), and how
+    much lower than under the empty prompt ("gain"), which leaves out what makes an image easy for the base model
+    anyway. The figures are the areas under the ROC curve of training against held-out images of a concept: 0.5 where
+    the word tells nothing.
+
+    Args:
+        embeddings: folder of the learned words, a file or several; None leaves the test out.
+        base_model: folder or hub id of the base model that they were learned on.
+        base_revision: commit, tag or branch on the hub.
+        max_auc: limit for the lower end of the intervals, in [0.5, 1], up to which sharing counts as safe.
+        num_draws: draws of noise and timestep.
+        auc: on minus the loss and on the gain.
+        dtype: precision of the base model.
+        device: where it runs.
+        batch_size: images per call of the model.
+        seed: of the draws.
+        show_progress: whether bars with the time left go to stderr.
+
+    Raises:
+        ConfigError: ``max_auc`` is out of range.
+    """
+
+    def __init__(
+        self,
+        embeddings: str | Path | Sequence[str | Path] | None,
+        base_model: str,
+        base_revision: str | None = None,
+        max_auc: float = 0.6,
+        num_draws: int = 16,
+        auc: RocAuc | None = None,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        batch_size: int = 32,
+        seed: int = 0,
+        show_progress: bool = True,
+    ) -> None:
+        if not 0.5 <= max_auc <= 1:
+            raise ConfigError(f"max_membership_auc must be in [0.5, 1], got {max_auc}")
+        self.embeddings = embeddings
+        self.base_model = base_model
+        self.base_revision = base_revision
+        self.max_auc = max_auc
+        self.num_draws = num_draws
+        self.auc = auc or RocAuc()
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.show_progress = show_progress
+
+    def __call__(self, images: EvaluatedImages) -> PartResult:
+        """Measure.
+
+        Raises:
+            BaseModelError: the base model can't be loaded.
+            EmbeddingError: a word can't be read, or one is missing.
+            DataError: images don't fit the base model, or a concept has none.
+        """
+        reason = "embeddings is null" if self.embeddings is None else "num_cases is 0"
+        if self.embeddings is None or images.training is None:
+            check = self._check(None, f"membership in the training of the words not tested, as {reason}")
+            return replace(undetermined("membership", _TITLE, reason), checks=[check])
+        model = FrozenLatentDiffusion.from_pretrained(
+            self.base_model, self.base_revision, dtype=self.dtype, device=str(self.device)
+        )
+        words = load_embeddings(self.embeddings, model, allow_other_base=None)
+        absent = [concept for concept in images.concepts if concept not in words]
+        if absent:
+            raise EmbeddingError(
+                f"embeddings must hold a file of '{absent[0]}', got {', '.join(words)}: set --embeddings"
+            )
+        sets = {"training": images.training, "held-out": images.reference}
+        items = {name: self._fitting(own, model, images.concepts) for name, own in sets.items()}
+        latents = {
+            name: LatentCache.from_dataset(
+                own, model, images.concepts, True, self.show_progress, f"encoding {name} images"
+            )
+            for name, own in items.items()
+        }
+        losses = ImageLosses(model, self.num_draws, self.batch_size, self.seed, self.show_progress)
+        figures: dict[str, dict[str, IntervalEstimate]] = {}
+        for concept in images.concepts:
+            patients = [
+                [item["patient_id"] for item in items[name] if item["concept"] == concept]
+                for name in ("training", "held-out")
+            ]
+            scores = self._scores(losses, words[concept], latents)
+            figures[concept] = {
+                name: replace(
+                    self.auc(*own, (patients[0], patients[1])), counts=dict(zip(sets, map(len, own), strict=True))
+                )
+                for name, own in scores.items()
+            }
+        for concept, own in figures.items():
+            for name, figure in own.items():
+                logger.info("membership of %s by %s: AUC %s", concept, name, figure)
+        told = {concept: max(own.values(), key=lambda each: each.low) for concept, own in figures.items()}
+        worst = max(told, key=lambda concept: told[concept].low)
+        is_passed = told[worst].low <= self.max_auc
+        statement = f"{worst} {'does not tell' if is_passed else 'tells'} its training images: AUC {told[worst]}"
+        return PartResult(
+            "membership", figures, _section(figures), f"{statement}.", [self._check(is_passed, statement)]
+        )
+
+    def _check(self, is_passed: bool | None, statement: str) -> SharingCheck:
+        return SharingCheck("membership", is_passed, statement, {"max_membership_auc": self.max_auc})
+
+    def _fitting(
+        self, images: Dataset[dict[str, Any]], model: FrozenLatentDiffusion, concepts: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Return the items of the concepts, which must be of the base model's size."""
+        items = [images[index] for index in range(len(images))]  # type: ignore[arg-type]
+        own = [item for item in items if item["concept"] in concepts]
+        edge = own[0]["image"].shape[-1] if own else model.image_size
+        if edge != model.image_size:
+            raise DataError(
+                f"membership is tested on images of {model.image_size} pixels, the base model's, got {edge}: set "
+                f"--image_size {model.image_size}, or --embeddings null"
+            )
+        return own
+
+    def _scores(
+        self, losses: ImageLosses, word: EmbeddingFile, latents: dict[str, LatentCache]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return each score of the word's training images and of its held-out ones."""
+        model = losses.model
+        with torch.no_grad():
+            conditions = {
+                "word": model.condition_from_rows(word.rows.to(model.device)),
+                "empty prompt": model.condition_from_prompt("", {}),
+            }
+        under = {
+            name: [
+                losses(cache.mean[word.token], condition, f"{word.token}, {kind} images, {name}")
+                for kind, cache in latents.items()
+            ]
+            for name, condition in conditions.items()
+        }
+        by_word, by_none = under["word"], under["empty prompt"]
+        return {
+            "loss": (-by_word[0], -by_word[1]),
+            "gain": (by_none[0] - by_word[0], by_none[1] - by_word[1]),
+        }
+
+
+def _section(figures: dict[str, dict[str, IntervalEstimate]]) -> list[str]:
+    rows = [(f"{concept}: {_WORDS[name]}", each) for concept, own in figures.items() for name, each in own.items()]
+    return [
+        f"<h2>{_TITLE}</h2>",
+        "<p>Can one who has a word and an image tell whether the word was learned from that image? Area under the ROC "
+        "curve of images that it was learned from against held-out ones, by the denoising loss under the word and by "
+        "how much lower it is than under the empty prompt. 0.5 is chance, 1 is certainty.</p>",
+        figures_table(rows, "AUC", "word and score"),
+    ]

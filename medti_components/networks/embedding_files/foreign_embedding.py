@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Embedding files of any tool, told apart by their content.
+
+Three containers (safetensors, the zip archive of ``torch.save``, PNG) hold one of these layouts:
+
+- web UI: ``string_to_param`` with one tensor (n, width); name, step and checkpoint beside it;
+- kohya: ``emb_params``; OneTrainer: ``emp_params``;
+- diffusers, and our own: the token, alone (n, width), or with further slots ``token_1``, ``token_2``, ... (width,).
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medti_components.errors import EmbeddingError
+from medti_components.networks.embedding_files.embedding_file import (
+    IMPORT_IT,
+    ensure_rows,
+    listed,
+    printable,
+    read_content,
+    read_safetensors,
+)
+from medti_components.networks.embedding_files.embedding_picture import read_embedding_picture
+from medti_components.networks.embedding_files.tensor_archive import read_tensor_archive
+
+ZIP_MAGIC = b"PK\x03\x04"
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PICKLE_MAGIC = b"\x80"
+SDXL_KEYS = {"clip_l", "clip_g", "text_encoders_0", "text_encoders_1"}
+NAMELESS_LAYOUTS = {"emb_params": "kohya", "emp_params": "OneTrainer"}
+
+
+@dataclass(frozen=True)
+class ForeignEmbedding:
+    """One word as another tool, or this one, left it.
+
+    Attributes:
+        layout: the tool whose layout it is: 'medti', 'diffusers', 'web UI', 'kohya' or 'OneTrainer'.
+        container: 'safetensors', 'pickle' or 'PNG'.
+        name: the word as the file has it, whatever its form; None where it has none.
+        rows: its vectors (n, width), finite, in the file's own precision (float32 from a PNG).
+        metadata: provenance in our own keys, and what else a safetensors file says; strings only.
+        path: the file.
+        sha256: hash of the file's bytes, hex.
+    """
+
+    layout: str
+    container: str
+    name: str | None
+    rows: Tensor
+    metadata: Mapping[str, str]
+    path: Path
+    sha256: str
+
+
+def load_foreign_embedding(path: str | Path, allow_pickle: bool = False) -> ForeignEmbedding:
+    """Read one word from a file of any tool.
+
+    Args:
+        path: the file; its ending does not matter.
+        allow_pickle: read the zip archives of ``torch.save`` too (``.pt``, ``.bin``); nothing in them is ever run.
+
+    Raises:
+        EmbeddingError: the file is missing, too large, damaged, of no known kind, a pickle that is not allowed or holds
+            anything but tensors, a pair for SDXL, or holds no finite rows.
+    """
+    path = Path(path)
+    content = read_content(path)
+    metadata: Mapping[str, str] = {}
+    values: Mapping[str, Any]
+    if content.startswith(ZIP_MAGIC):
+        if not allow_pickle:
+            raise EmbeddingError(f"'{path}' is a pickle, which is read on import alone: {IMPORT_IT}")
+        container, values = "pickle", read_tensor_archive(content, path)
+    elif content.startswith(PNG_MAGIC):
+        container, values = "PNG", read_embedding_picture(content, path)
+    elif content[8:9] == b"{":
+        container, (values, metadata) = "safetensors", read_safetensors(path)
+    elif content.startswith(PICKLE_MAGIC):
+        raise EmbeddingError(f"'{path}' is a pickle outside PyTorch's zip archive, which is never opened")
+    else:
+        raise EmbeddingError(
+            f"'{path}' must be a safetensors file, a PyTorch file or a PNG picture, got neither: is it damaged?"
+        )
+    what = f"'{path}'"
+    if "string_to_param" in values:
+        layout, name, rows = "web UI", values.get("name"), _rows_of_web_ui(values["string_to_param"], what)
+        metadata = _provenance_of_web_ui(values)
+    else:
+        layout, name, rows = _rows_by_name(values, metadata, what)
+    provenance = {key: value for key, value in metadata.items() if key != "token"}
+    shown = printable(name) if isinstance(name, str) else None
+    return ForeignEmbedding(layout, container, shown, rows, provenance, path, hashlib.sha256(content).hexdigest())
+
+
+def _rows_of_web_ui(parameters: Any, what: str) -> Tensor:
+    if not isinstance(parameters, dict) or len(parameters) != 1:
+        number = len(parameters) if isinstance(parameters, dict) else type(parameters).__name__
+        raise EmbeddingError(f"{what} must hold one tensor in 'string_to_param', got {number}")
+    return _as_rows(next(iter(parameters.values())), what)
+
+
+def _rows_by_name(values: Mapping[str, Any], metadata: Mapping[str, str], what: str) -> tuple[str, str | None, Tensor]:
+    if SDXL_KEYS & values.keys():
+        raise EmbeddingError(
+            f"{what} is an embedding for SDXL, which has two text encoders ({listed(sorted(values))}): "
+            "give one for Stable Diffusion 1 or 2"
+        )
+    if len(values) == 1 and (key := next(iter(values))) in NAMELESS_LAYOUTS:
+        return NAMELESS_LAYOUTS[key], metadata.get("token"), _as_rows(values[key], what)
+    name = min(values, key=len, default="")
+    slots = [name, *(f"{name}_{number}" for number in range(1, len(values)))]
+    if not values or set(slots) != values.keys():
+        raise EmbeddingError(
+            f"{what} must hold the vectors of one word, got {len(values)} entries ({listed(list(values))}): "
+            "is it an embedding file?"
+        )
+    rows = [_as_rows(values[slot], what) for slot in slots]
+    if len({(part.shape[1], part.dtype) for part in rows}) != 1:
+        raise EmbeddingError(
+            f"{what} must hold slots of one width, got {listed([str(part.shape[1]) for part in rows])}"
+        )
+    return "medti" if "medti_version" in metadata else "diffusers", name, torch.cat(rows)
+
+
+def _as_rows(value: Any, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise EmbeddingError(f"{what} must hold tensors, got {type(value).__name__}: is it an embedding file?")
+    if math.prod(value.shape) * value.element_size() > value.untyped_storage().nbytes():
+        raise EmbeddingError(f"{what} holds a tensor {tuple(value.shape)} without as many numbers: it is not read")
+    rows = value.detach()
+    rows = rows[None] if rows.ndim == 1 else rows
+    ensure_rows(rows, what)
+    return rows.clone(memory_format=torch.contiguous_format)
+
+
+def _provenance_of_web_ui(values: Mapping[str, Any]) -> dict[str, str]:
+    facts = {
+        "base_model": values.get("sd_checkpoint_name"),
+        "sd_checkpoint": values.get("sd_checkpoint"),
+        "steps": values.get("step"),
+    }
+    known = {key: str(value) for key, value in facts.items() if isinstance(value, str | int)}
+    own = values.get("metadata")  # of our own pictures
+    known |= {key: value for key, value in own.items() if isinstance(value, str)} if isinstance(own, dict) else {}
+    return {_storable(key): _storable(value) for key, value in known.items()}
+
+
+def _storable(text: str) -> str:
+    """Return ``text`` without the half characters that JSON and pickle can spell and UTF-8 can't."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MONAI runs the configs here in this process; tests/bundles has the true command line."""
+
+import json
+import sys
+
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run
+
+from medti_components.bundle import run as bundle_run
+from medti_components.bundle.error_line import error_line
+
+TARGET = "medti_components.bundle.run."
+COMMON = {
+    "bundle_root": {"_target_": TARGET + "bundle_root"},
+    "initialize": [{"_target_": TARGET + "initialize"}],
+    "seed": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def unchanged_excepthook(monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    configs = tmp_path / "a_bundle" / "configs"
+    configs.mkdir(parents=True)
+    train = {
+        **COMMON,
+        "max_steps": 10,
+        "resume": False,
+        "prompt": "",
+        "cache_dir": "$@bundle_root + '/cache'",
+        "resize": {"_target_": "monai.transforms.Resize", "spatial_size": [2, 2]},
+        "results": {},
+        "training": ["$@results.update(steps=@max_steps, resume=@resume, root=@bundle_root, cache=@cache_dir)"],
+        "run": ["$@training"],
+    }
+    inference = {
+        **COMMON,
+        "num_images": 1,
+        "sampler": {"steps": 100},
+        "generating": ["$@num_images"],
+        "run": ["$@seed"],
+    }
+    for name, content in (("train", train), ("inference", inference), ("metadata", {})):
+        (configs / f"{name}.json").write_text(json.dumps(content))
+    return configs
+
+
+def results_of(config_file, **overrides):
+    workflow = create_workflow(config_file=config_file, run_id="training", logging_file=False, **overrides)
+    workflow.run()
+    return workflow.parser.get_parsed_content("results")
+
+
+def failure_of(config_file, **arguments):
+    with pytest.raises(RuntimeError) as caught:
+        run(config_file=config_file, logging_file=False, **arguments)
+    return error_line(caught.value)
+
+
+def test_bundle_root_is_the_same_from_everywhere(bundle, tmp_path, monkeypatch):
+    expected = {"steps": 10, "resume": False, "root": str(bundle.parent), "cache": str(bundle.parent / "cache")}
+    for folder in (tmp_path, bundle.parent, bundle):
+        monkeypatch.chdir(folder)
+        relative = (bundle / "train.json").relative_to(folder)
+        assert results_of(str(relative)) == expected
+        assert results_of(str(bundle / "train.json")) == expected
+
+
+def test_bundle_root_is_known_to_the_parser_after_initialize(bundle):
+    workflow = ConfigWorkflow(config_file=str(bundle / "train.json"), workflow_type="train", logging_file=False)
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("bundle_root") == str(bundle.parent)
+    assert workflow.bundle_root == str(bundle.parent)
+
+
+def test_bundle_root_of_a_parser_alone_follows_the_convention_of_the_working_folder(bundle):
+    parser = ConfigParser(ConfigParser.load_config_file(bundle / "train.json"))
+    assert parser.get_parsed_content("bundle_root") == "."
+
+
+def test_overrides_reach_the_config(bundle):
+    results = results_of(str(bundle / "train.json"), max_steps=3, resume="true", bundle_root="elsewhere")
+    assert results == {"steps": 3, "resume": True, "root": "elsewhere", "cache": "elsewhere/cache"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"max_stpes": 3}, "unknown key 'max_stpes': did you mean 'max_steps'?"),
+        ({"resize::spatial_siz": 3}, "unknown key 'resize::spatial_siz': did you mean 'resize::spatial_size'?"),
+        ({"num_images": 3}, "key 'num_images' belongs to inference.json, not to the config being run: leave it out"),
+        ({"max_steps": "many"}, "max_steps must be a whole number, got 'many'"),
+        ({"run_id": "trainin"}, "unknown run id 'trainin': did you mean 'training'?"),
+        ({"run_id": "zzz"}, "unknown run id 'zzz': the config has training, run"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(bundle, overrides, message):
+    assert failure_of(str(bundle / "train.json"), **overrides) == f"error: {message}"
+
+
+def test_overlays_are_checked_against_all_configs_of_the_bundle(bundle, tmp_path):
+    overlay = tmp_path / "fast.json"
+    overlay.write_text(json.dumps({"max_steps": 5, "sampler::steps": 20}))
+    with pytest.raises(KeyError):  # MONAI's own: the path to a nested key must exist in the config that runs
+        results_of([str(bundle / "train.json"), str(overlay)])
+    overlay.write_text(json.dumps({"max_steps": 5, "num_images": 2}))
+    assert results_of([str(bundle / "train.json"), str(overlay)])["steps"] == 5
+    overlay.write_text(json.dumps({"max_step": 5}))
+    line = failure_of([str(bundle / "train.json"), str(overlay)])
+    assert line == "error: fast.json: unknown key 'max_step': did you mean 'max_steps'?"
+
+
+def test_overlays_may_hold_keys_of_the_bundles_beside(bundle, tmp_path):
+    overlay = tmp_path / "embedded.json"
+    overlay.write_text(json.dumps({"max_steps": 5, "field_of_view_mm": 96.0}))
+    line = failure_of([str(bundle / "train.json"), str(overlay)])
+    assert line.startswith("error: embedded.json: unknown key 'field_of_view_mm': known here: ")
+    beside = tmp_path / "another_bundle" / "configs"
+    beside.mkdir(parents=True)
+    (beside / "train.json").write_text(json.dumps({**COMMON, "field_of_view_mm": 150.0}))
+    assert results_of([str(bundle / "train.json"), str(overlay)])["steps"] == 5
+
+
+def test_a_workflow_made_by_hand_is_checked_too(bundle):
+    workflow = ConfigWorkflow(config_file=str(bundle / "train.json"), logging_file=False, max_stpes=3)
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert error_line(caught.value) == "error: the workflow: unknown key 'max_stpes': did you mean 'max_steps'?"
+
+
+def test_settings_of_experiment_tracking_are_known_when_it_is_on():
+    arguments = {"tracking": "mlflow", "experiment_name": "a", "seed": 1}
+    assert bundle_run._overrides(arguments) == {"seed": 1}
+    assert bundle_run._overrides({**arguments, "tracking": None}) == {"experiment_name": "a", "seed": 1}

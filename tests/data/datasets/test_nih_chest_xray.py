@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+from pathlib import Path
+
+import pytest
+from crafted_radiographs import write_nih
+from PIL import Image
+
+from medti_components.data.datasets.chest_xray_datalist import chest_xray_datalist
+from medti_components.data.datasets.nih_chest_xray import nih_chest_xray_datalist, read_nih_chest_xray
+from medti_components.data.datasets.patient_splits import check_patients_apart
+from medti_components.data.datasets.radiographs import FINDINGS
+from medti_components.errors import ConfigError, DataError
+
+CONCEPTS = HEALTHY, LARGE_HEART, EFFUSION, PNEUMONIA = [f"<chest_xray_{finding}>" for finding in FINDINGS]
+REAL = Path(os.environ.get("MEDTI_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
+ROWS = [
+    ("00000001_000.png", "No Finding", 1, "AP"),
+    ("00000002_000.png", "Effusion|Infiltration", 2, "AP"),
+    ("00000003_000.png", "Cardiomegaly|Effusion", 3, "AP"),
+    ("00000004_000.png", "Cardiomegaly", 4, "PA"),
+    ("00000005_000.png", "Pneumonia", 5, "AP"),
+    ("00000006_000.png", "Pneumothorax", 6, "AP"),
+]
+
+
+def listed(folder, concepts, **kwargs):
+    arguments = {"num_cases": 0, "num_validation_cases": 0, "seed": 0, "split": "test", **kwargs}
+    return nih_chest_xray_datalist(folder, concepts, **arguments)
+
+
+@pytest.mark.parametrize("image_folder", ["images", "images_003/images"])
+def test_images_are_found_as_the_archives_unpack(tmp_path, image_folder):
+    folder = write_nih(tmp_path, ROWS, image_folder)
+    entries = listed(folder, [HEALTHY, EFFUSION, PNEUMONIA])
+    assert [(Path(entry["image"]).stem, entry["label"]) for entry in entries] == [
+        ("00000001_000", 0),
+        ("00000002_000", 2),
+        ("00000005_000", 3),
+    ]
+    assert all(Path(entry["image"]).is_file() for entry in entries)
+    assert (entries[1]["patient_id"], entries[1]["study_id"], entries[1]["view"]) == ("2", "00000002_000", "AP")
+
+
+def test_views_and_several_findings(tmp_path):
+    folder = write_nih(tmp_path, ROWS)
+    assert [entry["patient_id"] for entry in listed(folder, [LARGE_HEART], views=["AP", "PA"])] == ["4"]
+    assert [entry["patient_id"] for entry in listed(folder, [LARGE_HEART], single_finding=False)] == ["3"]
+
+
+def test_excerpts_have_their_own_table(tmp_path):
+    (tmp_path / "train").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "train" / "a.png")
+    (tmp_path / "labels.csv").write_text(
+        "path,finding_labels,view,age,patient_id\ntrain/a.png,Pneumonia|Mass,AP,33,12\n"
+    )
+    (entry,) = chest_xray_datalist(
+        "nih",
+        dataset_dir=tmp_path,
+        concepts=[PNEUMONIA],
+        num_cases=1,
+        num_validation_cases=0,
+        seed=0,
+        split="training",
+    )
+    assert (entry["image"], entry["patient_id"]) == (str(tmp_path / "train" / "a.png"), "12")
+
+
+def test_missing_image_is_named(tmp_path):
+    folder = write_nih(tmp_path, ROWS)
+    (folder / "images" / "00000005_000.png").unlink()
+    with pytest.raises(DataError, match=r"^'.*images/00000005_000.png' of the table does not exist: download it, or"):
+        listed(folder, [PNEUMONIA])
+    assert len(listed(folder, [PNEUMONIA, HEALTHY], skip_unreadable=True, split="training", num_cases=0)) == 0
+
+
+def test_tables_that_do_not_fit(tmp_path):
+    with pytest.raises(DataError, match="^dataset_dir '.*absent' does not exist: set --dataset_dir to a folder with"):
+        read_nih_chest_xray(tmp_path / "absent")
+    with pytest.raises(
+        DataError,
+        match=r"^dataset_dir '.*' has no 'Data_Entry_\*.csv' or 'labels.csv': set --dataset_dir to a folder with NIH "
+        r"ChestX-ray14's Data_Entry_2017.csv, or --dataset_format chexpert for CheXpert$",
+    ):
+        read_nih_chest_xray(tmp_path)
+    (tmp_path / "Data_Entry_2017.csv").write_text("Image Index,Patient ID\n")
+    with pytest.raises(DataError, match=r"2017.csv' has no column 'Finding Labels': download NIH's table again$"):
+        read_nih_chest_xray(tmp_path)
+
+
+def test_other_data_sets_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"^dataset_format must be 'chexpert' or 'nih', got 'mimic': correct --dataset_format$"
+    ):
+        chest_xray_datalist("mimic", "data", CONCEPTS, 1, 0, 0, "training")
+
+
+@pytest.mark.skipif(not (REAL / "nih_chest_xray").is_dir(), reason="real radiographs are not here")
+@pytest.mark.parametrize("name", ["nih_chest_xray", "nih_chest_xray_64px"])
+def test_real_radiographs_become_images(name, chest_preprocessing):
+    concepts = [HEALTHY, PNEUMONIA] if name == "nih_chest_xray" else CONCEPTS
+    splits = {
+        split: listed(REAL / name, concepts, num_cases=2, num_validation_cases=1, split=split, views=["AP", "PA"])
+        for split in ("training", "validation", "test")
+    }
+    check_patients_apart(splits)
+    assert [len(splits[split]) for split in ("training", "validation")] == [2 * len(concepts), len(concepts)]
+    for entry in splits["validation"]:
+        image = chest_preprocessing(64)(entry)["image"]
+        assert tuple(image.shape) == (3, 64, 64)
+        assert -1 <= float(image.min()) < float(image.max()) <= 1
+        assert (image[0] == image[1]).all() and (image[0] == image[2]).all()

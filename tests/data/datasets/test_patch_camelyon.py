@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+
+import h5py
+import numpy as np
+import pytest
+
+from medti_components.data.datasets.patch_camelyon import classifier_patches, patch_camelyon_datalist, patch_labels
+from medti_components.data.datasets.patch_camelyon_files import PATCH_SIZE, SPLIT_FILES, PatchCamelyonFiles
+from medti_components.errors import ConfigError, DataError
+
+NORMAL, TUMOR = CONCEPTS = ["<histopathology_normal>", "<histopathology_tumor>"]
+LABELS = [0, 1] * 6
+
+
+def patch(value):
+    return np.full((PATCH_SIZE, PATCH_SIZE, 3), value, dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six patches of each class in each file, all different."""
+    for split in SPLIT_FILES:
+        PatchCamelyonFiles.of(tmp_path, split).write(LABELS, (patch(10 * row) for row in range(len(LABELS))))
+    return tmp_path
+
+
+def listed(folder, split="training", concepts=CONCEPTS, **kwargs):
+    arguments = {"num_cases": 3, "num_validation_cases": 2, "seed": 0, **kwargs}
+    return patch_camelyon_datalist(folder, concepts, split=split, **arguments)
+
+
+def rows(entries, concept=None):
+    return [entry["row"] for entry in entries if concept in (None, entry["concept"])]
+
+
+def test_each_split_is_drawn_from_its_own_file(folder):
+    for split, file, number in (("training", "train", 3), ("validation", "valid", 2), ("test", "test", 6)):
+        entries = listed(folder, split)
+        assert [entry["concept"] for entry in entries] == [NORMAL] * number + [TUMOR] * number
+        for entry in entries:
+            assert entry["image"] == str(PatchCamelyonFiles.of(folder, file).x)
+            assert entry["label"] == LABELS[entry["row"]] == CONCEPTS.index(entry["concept"])
+            assert entry["patient_id"] == f"{file}_{entry['row']}"
+    assert len(listed(folder, "test", num_test_cases=4)) == 8
+
+
+def test_first_patches_are_the_same_however_many_are_asked_for_and_the_seed_decides(folder):
+    many = rows(listed(folder, num_cases=6), TUMOR)
+    assert rows(listed(folder, num_cases=2), TUMOR) == many[:2]
+    assert rows(listed(folder, num_cases=3, num_left_out=2), TUMOR) == many[2:5]
+    assert sorted(many) == [1, 3, 5, 7, 9, 11]
+    assert len({tuple(rows(listed(folder, num_cases=6, seed=seed), TUMOR)) for seed in range(5)}) > 1
+
+
+def test_one_concept_s_patches_do_not_depend_on_the_others(folder):
+    assert listed(folder, concepts=[TUMOR]) == listed(folder)[3:]
+
+
+def test_nothing_is_read_where_nothing_is_asked_for(folder):
+    PatchCamelyonFiles.of(folder, "valid").x.unlink()
+    assert listed(folder, "validation", num_validation_cases=0) == []
+
+
+def test_a_repeated_patch_is_drawn_once(folder):
+    with h5py.File(PatchCamelyonFiles.of(folder, "train").x, "r+") as file:
+        file["x"][3] = file["x"][1]
+    drawn = rows(listed(folder, num_cases=5), TUMOR)
+    assert len({1, 3} & set(drawn)) == 1
+    message = (
+        f"'{PatchCamelyonFiles.of(folder, 'train').x}' has 5 patches of '{TUMOR}' (label 1) (left out: 1 repeated), "
+        "num_cases asks for 6: lower --num_cases"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        listed(folder, num_cases=6)
+
+
+@pytest.mark.parametrize(
+    ("split", "arguments", "message"),
+    [
+        (
+            "training",
+            {"num_cases": 7},
+            r"_train_x.h5' has 6 patches of '.*normal>' \(label 0\), num_cases asks for 7",
+        ),
+        (
+            "training",
+            {"num_cases": 4, "num_left_out": 3},
+            r"_train_x.h5' has 3 patches of '.*' \(label 0\) beyond the first 3, num_cases asks for 4: lower",
+        ),
+        (
+            "validation",
+            {"num_validation_cases": 7},
+            r"_valid_x.h5' has 6 patches of .*, num_validation_cases asks",
+        ),
+        (
+            "test",
+            {"num_test_cases": 7},
+            r"_test_x.h5' has 6 patches of .*, num_test_cases asks for 7: lower",
+        ),
+    ],
+)
+def test_class_with_too_few_patches(folder, split, arguments, message):
+    with pytest.raises(DataError, match=message):
+        listed(folder, split, **arguments)
+
+
+def test_class_without_a_patch(folder):
+    PatchCamelyonFiles.of(folder, "test").write([0], [patch(0)])
+    with pytest.raises(DataError, match=r"has 0 patches of '<histopathology_tumor>' \(label 1\), num_test_cases"):
+        listed(folder, "test")
+
+
+def corrupted(folder, row):
+    """Replace the train file by one of compressed patches, one of which can't be unpacked."""
+    files = PatchCamelyonFiles.of(folder, "train")
+    with h5py.File(files.x, "w") as file:
+        stored = file.create_dataset(
+            "x", data=[patch(10 * row) for row in range(12)], chunks=(1, PATCH_SIZE, PATCH_SIZE, 3), compression="gzip"
+        )
+        chunk = stored.id.get_chunk_info(row)
+    with open(files.x, "r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(b"\xff" * chunk.size)
+    return files.x
+
+
+def test_patch_that_can_t_be_read_is_named_or_another_is_drawn(folder, caplog):
+    row = rows(listed(folder), TUMOR)[0]
+    path = corrupted(folder, row)
+    with pytest.raises(
+        DataError,
+        match=rf"^patch {row} of '{re.escape(str(path))}' is unreadable \(.*\): download the file again, or leave such "
+        "patches out by --skip_unreadable true$",
+    ):
+        listed(folder)
+    drawn = rows(listed(folder, skip_unreadable=True), TUMOR)
+    assert len(drawn) == 3 and row not in drawn
+    assert f"patch {row} of '{path}' is unreadable and left out" in caplog.text
+
+
+def test_concepts_are_told_by_their_ends():
+    with pytest.raises(ConfigError, match=r"^concepts must name at least one token, got \[\]: set --concepts$"):
+        patch_labels([])
+    with pytest.raises(
+        ConfigError,
+        match="^concepts of histopathology must end in 'normal>' or 'tumor>', got '<benign>'",
+    ):
+        patch_labels(["<benign>"])
+
+
+def classifier(folder, split="training", other=None, **kwargs):
+    numbers = {"num_cases": 2, "num_validation_cases": 1}
+    numbers |= {"num_classifier_cases": 4, "num_classifier_validation_cases": 5}
+    return classifier_patches(folder, other, CONCEPTS, **{**numbers, **kwargs}, seed=0, split=split)
+
+
+def test_classifier_learns_from_what_the_words_left(folder):
+    for split, taken, number in (("training", 2, 4), ("validation", 1, 5)):
+        words = listed(folder, split, num_cases=2, num_validation_cases=1)
+        left = classifier(folder, split)
+        assert len(words) == 2 * taken and len(left) == 2 * number
+        assert not set(rows(words)) & set(rows(left))
+        assert {entry["image"] for entry in words} == {entry["image"] for entry in left}
+
+
+def test_classifier_learns_from_other_patches_where_there_are_any(folder, tmp_path):
+    other = tmp_path / "other"
+    for split in SPLIT_FILES[:2]:
+        PatchCamelyonFiles.of(other, split).write(LABELS, (patch(row) for row in range(len(LABELS))))
+    assert len(classifier(folder, other=other, num_classifier_cases=6)) == 12
+    with pytest.raises(DataError, match="^classifier_dataset_dir 'no' does not exist: set --classifier_dataset_dir to"):
+        classifier(folder, other="no")
+
+
+def test_classifier_s_own_keys_are_named(folder):
+    with pytest.raises(DataError, match=r"beyond the first 2, num_classifier_cases asks for 5: lower --num_cl"):
+        classifier(folder, num_classifier_cases=5)
+    with pytest.raises(ConfigError, match="^split must be 'training' or 'validation', got 'test': correct"):
+        classifier(folder, split="test")
+    with pytest.raises(DataError, match="^dataset_dir 'no' does not exist: set --dataset_dir to"):
+        classifier("no")

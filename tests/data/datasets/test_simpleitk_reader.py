@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from monai.transforms import LoadImage, Orientation
+
+from medti_components.data.datasets.simpleitk_reader import SimpleITKReader, read_volume
+from medti_components.errors import DataError
+
+
+def write_volume(path: Path, array: np.ndarray, compressed: bool = False) -> Path:
+    volume = SimpleITK.GetImageFromArray(array)
+    volume.SetSpacing((0.5, 0.5, 3.0))
+    volume.SetOrigin((1.0, 2.0, 3.0))
+    SimpleITK.WriteImage(volume, str(path), useCompression=compressed)
+    return path
+
+
+def test_affine_is_in_ras_and_axes_are_x_y_z(tmp_path):
+    path = write_volume(tmp_path / "a.mha", np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    array, meta = SimpleITKReader().get_data(SimpleITKReader().read(path))
+    assert array.shape == (4, 3, 2)
+    assert array[3, 0, 0] == 3  # x runs fastest in the file
+    # ITK counts x to the left and y to the back, MONAI to the right and to the front.
+    np.testing.assert_allclose(meta["affine"], [[-0.5, 0, 0, -1.0], [0, -0.5, 0, -2.0], [0, 0, 3.0, 3.0], [0, 0, 0, 1]])
+
+
+def test_nifti_and_metaimage_of_one_volume_agree(tmp_path):
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    metas = [SimpleITKReader().get_data(write_volume(tmp_path / name, array))[1] for name in ("a.mha", "a.nii.gz")]
+    np.testing.assert_allclose(metas[0]["affine"], metas[1]["affine"], atol=1e-6)
+
+
+def test_oriented_volume_has_anterior_up_and_the_right_side_on_the_left(tmp_path):
+    array = np.zeros((2, 3, 4), dtype=np.int16)
+    array[0, 0, 0] = 1  # lowest slice, most anterior row, most right column in ITK's axes
+    loaded = LoadImage(reader=SimpleITKReader(), ensure_channel_first=True)(write_volume(tmp_path / "a.mha", array))
+    oriented = Orientation("SPL", labels=None)(loaded)
+    assert tuple(oriented.shape) == (1, 2, 3, 4)
+    assert oriented[0, 0, 0, 0] == 1
+
+
+def test_missing_file_is_named(tmp_path):
+    path = tmp_path / "missing_t2w.mha"
+    with pytest.raises(DataError, match=f"^'{re.escape(str(path))}' does not exist: .*--skip_unreadable true$"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(("name", "compressed"), [("a.mha", False), ("a.mha", True), ("a.nii.gz", True)])
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.6, 0.99])
+def test_truncated_file_is_named(tmp_path, name, compressed, kept):
+    values = np.random.default_rng(0).integers(0, 1000, (4, 32, 32)).astype(np.int16)
+    path = write_volume(tmp_path / name, values, compressed)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(
+        DataError, match=f"^'{re.escape(str(path))}' is unreadable or truncated \\(.*\\): download it again"
+    ):
+        SimpleITKReader().get_data(path)
+
+
+def test_two_dimensional_file_is_an_error(tmp_path):
+    path = tmp_path / "a.mha"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((4, 5), np.int16)), str(path))
+    with pytest.raises(
+        DataError, match=r"it must be a 3D volume of one channel, got \(x, y, ..., channels\) = \(5, 4, 1\)"
+    ):
+        read_volume(path)
+
+
+def test_values_that_are_not_finite_are_an_error(tmp_path):
+    array = np.zeros((2, 3, 4), dtype=np.float32)
+    array[0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="it holds values that are not finite"):
+        SimpleITKReader().get_data(write_volume(tmp_path / "a.mha", array))
+
+
+def test_errors_pass_through_monai(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        LoadImage(reader=SimpleITKReader())(tmp_path / "missing.mha")
