@@ -16,7 +16,7 @@ import torch
 from result_table import show_table
 from torch import Tensor
 
-from medti_components.base_model.scene_words import SceneWords
+from medti_components.base_model.scene_dataset import SceneWords
 from medti_components.evaluation.image_features import ImageFeatures
 from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance
 from medti_components.networks.feature_network import feature_network

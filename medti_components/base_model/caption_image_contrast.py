@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network that teaches the text encoder what captions mean."""
+"""The network that teaches the text encoder what captions mean, and its loss."""
 
 import math
 
@@ -44,3 +44,17 @@ class CaptionImageContrast(nn.Module):
         text = F.normalize(self.text_projection(states[torch.arange(len(states), device=states.device), end]), dim=-1)
         image = F.normalize(self.image_encoder(images), dim=-1)
         return self.log_scale.exp().clamp(max=100) * text @ image.T
+
+
+class ContrastiveLoss(nn.Module):
+    """Symmetric InfoNCE over a batch of matching pairs (Radford et al., CLIP, ICML 2021, figure 3).
+
+    >>> features = torch.eye(3)
+    >>> bool(ContrastiveLoss()(100 * features) < 1e-6)
+    True
+    """
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the scalar loss of similarities (B, B) whose diagonal holds the matching pairs."""
+        target = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -2,9 +2,9 @@
 import torch
 from torch import nn
 
+from medti_components.base_model.autoencoder import AutoencoderLoss, GrowingAutoencoder, small_autoencoder
+from medti_components.base_model.caption_image_contrast import ContrastiveLoss
 from medti_components.base_model.export import align_latents_with_pixels
-from medti_components.base_model.losses import AutoencoderLoss, ContrastiveLoss
-from medti_components.base_model.small_autoencoder import GrowingAutoencoder, small_autoencoder
 from medti_components.base_model.stages import average_weights
 
 

@@ -8,7 +8,7 @@ from diffusers import StableDiffusionPipeline
 from monai.bundle import run
 from safetensors.torch import load_file
 
-from medti_components.base_model.scene_words import WORDS
+from medti_components.base_model.scene_dataset import WORDS
 from medti_components.base_model.stages import DenoiserStage
 from medti_components.errors import BaseModelError, ConfigError
 from medti_components.networks.embedded_features import CHANNELS, EmbeddedFeatures

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
-from medti_components.base_model.scene_words import WORDS, SceneWords
+from medti_components.base_model.scene_dataset import WORDS, SceneWords
 from medti_components.errors import BaseModelError, ConfigError
 from medti_components.networks import inception_features
 from medti_components.networks.embedded_features import EmbeddedFeatures, save_embedded_features

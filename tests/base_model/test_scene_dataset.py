@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from medti_components.base_model.captioned_scenes import draw_captioned_scenes
-from medti_components.base_model.scene_dataset import HELD_OUT_FIRST
-from medti_components.base_model.scene_words import WORDS, SceneWords
+from medti_components.base_model.scene_dataset import HELD_OUT_FIRST, WORDS, SceneWords
 from medti_components.errors import ConfigError
 
 
