@@ -40,7 +40,6 @@ from medti_components.data.latent_cache import LatentCache
 from medti_components.engines.denoising_batches import DenoisingBatches
 from medti_components.engines.learning_rate import scheduled_learning_rate
 from medti_components.engines.textual_inversion import TextualInversion
-from medti_components.engines.training_events import TRAINING_EVENTS
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.handlers.loss_monitor import LossMonitor
 from medti_components.inferers.denoising_inferer import DenoisingInferer
@@ -201,7 +200,6 @@ class ThisTrainer:
                 LossMonitor(TrainingHistory(), interval=10),
             ],
             decollate=False,
-            event_names=list(TRAINING_EVENTS),
         )
 
     def round(self) -> None:

@@ -14,14 +14,12 @@ from medti_components.engines.held_out_loss import HeldOutLoss
 from medti_components.engines.learning_rate import scheduled_learning_rate
 from medti_components.engines.run_folder import RunFolder
 from medti_components.engines.textual_inversion import TextualInversion
-from medti_components.engines.training_events import TRAINING_EVENTS
 from medti_components.engines.training_history import TrainingHistory
-from medti_components.handlers.checkpoint_keeper import CheckpointKeeper
+from medti_components.handlers.checkpoint_handler import CheckpointHandler
 from medti_components.handlers.embedding_saver import EmbeddingSaver
-from medti_components.handlers.held_out_loss_recorder import HeldOutLossRecorder
-from medti_components.handlers.loss_monitor import LossMonitor
-from medti_components.handlers.run_guard import RunGuard
-from medti_components.handlers.training_curves import TrainingCurves
+from medti_components.handlers.loss_monitor import HeldOutLossSaver, LossMonitor
+from medti_components.handlers.run_end_handler import RunEndHandler
+from medti_components.handlers.training_curves_saver import TrainingCurvesSaver
 from medti_components.inferers.denoising_inferer import DenoisingInferer
 from medti_components.losses.denoising_loss import DenoisingLoss
 from medti_components.networks.concept_embedding import ConceptEmbeddings
@@ -75,14 +73,19 @@ def build_run(model: FrozenLatentDiffusion, output_dir: Path, **changes: Any) ->
     handlers = [
         LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
         LossMonitor(history, interval=2),
-        HeldOutLossRecorder(held_out, evaluator, history, output_dir, options["validation_interval"]),
-        CheckpointKeeper(
-            run_folder, model, latents, history, scheduler, options["checkpoint_interval"], options["num_kept"]
+        HeldOutLossSaver(held_out, evaluator, history, output_dir, options["validation_interval"]),
+        CheckpointHandler(
+            run_folder.checkpoints,
+            {"network": network, "optimizer": optimizer, "lr_scheduler": scheduler, "history": history},
+            options["checkpoint_interval"],
+            options["num_kept"],
+            settings=run_folder.settings,
+            sources={"base_model": model, "dataset_dir": latents},
         ),
         EmbeddingSaver(model, latents, history, output_dir, {"seed": settings["seed"]}),
-        TrainingCurves(history, output_dir),
+        TrainingCurvesSaver(history, output_dir),
         *options["handlers"],
-        RunGuard(settings["max_steps"]),
+        RunEndHandler(settings["max_steps"]),
     ]
     return SupervisedTrainer(
         device=model.device,
@@ -104,7 +107,6 @@ def build_run(model: FrozenLatentDiffusion, output_dir: Path, **changes: Any) ->
         iteration_update=TextualInversion(settings["accumulation_steps"], options["max_gradient_norm"]),
         train_handlers=handlers,
         decollate=False,
-        event_names=list(TRAINING_EVENTS),
     )
 
 

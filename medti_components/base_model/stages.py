@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step of each stage in which the embedded base model is trained; each is a trainer's ``iteration_update``.
+"""The stages in which the embedded base model is trained: each is a trainer's ``iteration_update``, which does a step.
 
 What a step draws is a function of the seed, the stage and the step, so that resuming needs the weights alone.
 """
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from ignite.engine import Engine, Events
+from ignite.handlers import TerminateOnNan
+from ignite.metrics import RunningAverage
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -18,8 +22,11 @@ from transformers import CLIPTextModel
 from medti_components.base_model.export import align_latents_with_pixels
 from medti_components.base_model.scene_dataset import SceneDataset, to_unit_range
 from medti_components.errors import ConfigError
+from medti_components.handlers.progress_bar import ProgressBar
 from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.random_streams import random_stream
+
+logger = logging.getLogger(__name__)
 
 MAX_GRADIENT_NORM = 1.0
 
@@ -292,3 +299,32 @@ def align_latents_on(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scene
     """Give the trained autoencoder latents that weigh as its pictures do, measured on the first scenes; in place."""
     images = to_unit_range(scenes.images[:num_scenes]).to(autoencoder.device)
     align_latents_with_pixels(autoencoder.eval().requires_grad_(False), images)
+
+
+class StageHandler:
+    """Follows a stage: a progress bar with the running loss, a score in the log at the end; stops on NaN.
+
+    Args:
+        description: what the bar is called.
+        score: called at the end; its ``name`` says what it returns. None for none.
+        show_progress: False keeps the bar away.
+    """
+
+    def __init__(self, description: str, score: Callable[[], float] | None = None, show_progress: bool = True) -> None:
+        self.description = description
+        self.score = score
+        self.progress_bar = ProgressBar(description, show_progress)
+
+    def attach(self, engine: Engine) -> None:
+        """Follow ``engine``."""
+        RunningAverage(output_transform=lambda output: output["loss"]).attach(engine, "loss")
+        engine.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(lambda output: output["loss"]))
+        self.progress_bar.attach(engine)
+        engine.add_event_handler(Events.COMPLETED, self._report)
+
+    def _report(self, engine: Any) -> None:
+        if self.score is not None:
+            engine.network.eval()
+            logger.info(
+                "%s: %s %.3f on held-out scenes", self.description, getattr(self.score, "name", "score"), self.score()
+            )

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that a training run leaves its results in, begun or gone on with."""
+"""The folder that a training run leaves its results in, begun anew or resumed, and the files of its checkpoints."""
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medti_components.engines.training_checkpoint import TrainingCheckpoint, checkpoint_paths
-from medti_components.errors import ConfigError
-from medti_components.files import ensure_writable_directory, write_text_atomically
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from medti_components.errors import ConfigError, TrainingError
+from medti_components.files import ensure_writable_directory, save_tensors_atomically, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINT_PREFIX = "step_"
 CONFIG_NAME = "config.json"
 RESULTS = (
     "checkpoints",
@@ -27,6 +31,94 @@ RESULTS = (
     "validation.csv",
     CONFIG_NAME,
 )
+
+
+def checkpoint_paths(folder: str | Path) -> list[Path]:
+    """List the checkpoints of a folder, ``step_<step>.safetensors``, oldest first; empty when there are none.
+
+    >>> checkpoint_paths("no such folder")
+    []
+    """
+    paths = Path(folder).glob(f"{CHECKPOINT_PREFIX}*.safetensors")
+    return sorted(path for path in paths if path.stem.removeprefix(CHECKPOINT_PREFIX).isdigit())
+
+
+def checkpoint_step(path: Path) -> int:
+    """Return the number of steps that the run had done.
+
+    >>> checkpoint_step(Path("checkpoints/step_00000500.safetensors"))
+    500
+    """
+    return int(path.stem.removeprefix(CHECKPOINT_PREFIX))
+
+
+def save_checkpoint(path: str | Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint in one piece: tensors and JSON in safetensors, no pickle.
+
+    Args:
+        path: of the file.
+        state: ``state_dict`` by name: mappings and lists of tensors, numbers and strings.
+        facts: JSON that can be read without the tensors.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain = {name: _without_tensors(part, name, tensors) for name, part in state.items()}
+    save_tensors_atomically(path, tensors, {"state": json.dumps(plain), "facts": json.dumps(dict(facts))})
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the ``state`` that :func:`save_checkpoint` wrote.
+
+    Raises:
+        TrainingError: the file is no whole checkpoint.
+    """
+    with _opened(path) as (metadata, file):
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (no iterator)
+        return {name: _with_tensors(part, tensors) for name, part in json.loads(metadata["state"]).items()}
+
+
+def checkpoint_facts(path: str | Path) -> dict[str, Any]:
+    """Return the ``facts`` that :func:`save_checkpoint` wrote.
+
+    Raises:
+        TrainingError: the file is no whole checkpoint.
+    """
+    with _opened(path) as (metadata, _):
+        facts: dict[str, Any] = json.loads(metadata["facts"])
+        return facts
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[dict[str, str], Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file.metadata() or {}, file
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"checkpoint '{path}' can't be read ({type(error).__name__}): delete it to resume from the one before"
+        ) from error
+
+
+def _without_tensors(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return JSON of a state; tensors go to ``tensors``, mappings become pairs, as JSON has no integer keys."""
+    if isinstance(tree, Tensor):
+        tensors[name] = tree
+        return {"tensor": name}
+    if isinstance(tree, Mapping):
+        return {"items": [[key, _without_tensors(value, f"{name}/{key}", tensors)] for key, value in tree.items()]}
+    if isinstance(tree, (list, tuple)):
+        return [_without_tensors(value, f"{name}/{index}", tensors) for index, value in enumerate(tree)]
+    return tree
+
+
+def _with_tensors(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Undo :func:`_without_tensors`."""
+    if isinstance(plain, list):
+        return [_with_tensors(value, tensors) for value in plain]
+    if isinstance(plain, dict):
+        if "tensor" in plain:
+            return tensors[plain["tensor"]]
+        return {key: _with_tensors(value, tensors) for key, value in plain["items"]}
+    return plain
 
 
 class RunFolder:
@@ -57,17 +149,13 @@ class RunFolder:
         self.resume = resume
         self.config = config
         self.length_key = length_key
-        self.checkpoint: TrainingCheckpoint | None = None
+        self.first_step = 0
+        """Number of steps that are done already: 0, or the checkpoint's."""
 
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
-
-    @property
-    def first_step(self) -> int:
-        """Number of steps that are done already: 0, or the checkpoint's."""
-        return 0 if self.checkpoint is None else self.checkpoint.step
 
     def prepare(self) -> None:
         """Make the folder, find the checkpoint or move an earlier run aside, and write the config.
@@ -80,10 +168,9 @@ class RunFolder:
         ensure_writable_directory(self.path)
         paths = checkpoint_paths(self.checkpoints)
         if self.resume and paths:
-            checkpoint = TrainingCheckpoint.load(paths[-1])
-            self._ensure_same_settings(checkpoint)
-            self.checkpoint = checkpoint
-            logger.info("resuming from '%s', step %d", paths[-1], checkpoint.step)
+            step = checkpoint_step(paths[-1])
+            self._ensure_same_settings(checkpoint_facts(paths[-1])["settings"], step)
+            self.first_step = step
         else:
             if self.resume:
                 logger.info("no checkpoint in '%s': beginning anew", self.checkpoints)
@@ -91,8 +178,7 @@ class RunFolder:
         if self.config is not None:
             write_text_atomically(self.path / CONFIG_NAME, json.dumps(dict(self.config), indent=4) + "\n")
 
-    def _ensure_same_settings(self, checkpoint: TrainingCheckpoint) -> None:
-        before = checkpoint.state["settings"]
+    def _ensure_same_settings(self, before: Mapping[str, Any], step: int) -> None:
         has_free_length = self.settings.get("learning_rate_schedule", "constant") == "constant"
         for key in sorted({*before, *self.settings}):
             if key == self.length_key and has_free_length:
@@ -102,9 +188,9 @@ class RunFolder:
                     f"{key} is {self.settings.get(key)!r}, but the checkpoint in '{self.path}' was made with "
                     f"{before.get(key)!r}: set --{key} back, or choose another --output_dir"
                 )
-        if self.settings.get(self.length_key, checkpoint.step) < checkpoint.step:
+        if self.settings.get(self.length_key, step) < step:
             raise ConfigError(
-                f"{self.length_key} must be at least {checkpoint.step}, the step of the checkpoint in '{self.path}', "
+                f"{self.length_key} must be at least {step}, the step of the checkpoint in '{self.path}', "
                 f"got {self.settings[self.length_key]}: raise it, or choose another --output_dir"
             )
 

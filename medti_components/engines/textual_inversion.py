@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What MONAI's SupervisedTrainer does in one step of textual inversion (Gal et al., 2022, arXiv:2208.01618)."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
-from medti_components.engines.concept_threads import ConceptThreads, single_threaded_operations
 from medti_components.errors import ConfigError
 from medti_components.networks.concept_embedding import ConceptEmbedding
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class TextualInversion:
@@ -44,7 +49,7 @@ class TextualInversion:
         with single_threaded_operations():
             return self._step(engine, self._threads)
 
-    def _step(self, engine: SupervisedTrainer, threads: ConceptThreads) -> dict[str, Tensor]:
+    def _step(self, engine: SupervisedTrainer, threads: "ConceptThreads") -> dict[str, Tensor]:
         scaler = engine.scaler
         engine.optimizer.zero_grad(set_to_none=True)
         losses = threads.map(lambda embedding: self._backward(engine, embedding), engine.network)  # type: ignore[arg-type]
@@ -73,3 +78,44 @@ class TextualInversion:
             (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
+
+
+class ConceptThreads:
+    """Maps a function over concepts: one core each on a CPU, one after the other on a GPU.
+
+    A small model's operations are too small to be shared between cores, whole concepts are not. With one core for each
+    operation the result does not depend on the number of cores or on which concepts are trained together, to the bit.
+
+    >>> ConceptThreads("cpu").map(lambda number: number + 1, [1, 2, 3])
+    [2, 3, 4]
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.num_threads = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+        self._pool: ThreadPoolExecutor | None = None
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return ``[function(item) for item in items]``; an exception of any is raised once all are done."""
+        items = list(items)
+        with single_threaded_operations():
+            if min(self.num_threads, len(items)) < 2:
+                return [function(item) for item in items]
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(min(self.num_threads, len(items)), thread_name_prefix="concept")
+            futures = [self._pool.submit(function, item) for item in items]
+            errors = [future.exception() for future in futures]
+            for error in errors:
+                if error is not None:
+                    raise error
+            return [future.result() for future in futures]
+
+
+@contextmanager
+def single_threaded_operations() -> Iterator[None]:
+    """Let each of torch's operations use one core, and put the number back afterwards."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)

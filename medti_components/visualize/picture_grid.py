@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medti_components.files import write_atomically
-from medti_components.handlers.inpainting_sheet_saver import outline_of
+from medti_components.handlers.contact_sheet_saver import outline_of
 
 INCHES = 1.5
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_run import CONCEPTS, build_run, final_rows
 
-from medti_components.engines.concept_threads import ConceptThreads, single_threaded_operations
+from medti_components.engines.textual_inversion import ConceptThreads, single_threaded_operations
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 

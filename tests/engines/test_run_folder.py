@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from medti_components.engines.run_folder import RunFolder
-from medti_components.engines.training_checkpoint import TrainingCheckpoint
-from medti_components.errors import ConfigError, OutputError
+from medti_components.engines.run_folder import (
+    RunFolder,
+    checkpoint_facts,
+    checkpoint_paths,
+    checkpoint_step,
+    load_checkpoint,
+    save_checkpoint,
+)
+from medti_components.errors import ConfigError, OutputError, TrainingError
 
 SETTINGS: dict[str, Any] = {
     "seed": 0,
@@ -22,8 +28,48 @@ SETTINGS: dict[str, Any] = {
 
 
 def leave_checkpoint(folder: Path, step: int = 50, **changes: Any) -> None:
-    state = {"settings": SETTINGS | changes}
-    TrainingCheckpoint(step, {"rows": torch.zeros(1)}, state).save(folder / "checkpoints")
+    path = folder / "checkpoints" / f"step_{step:08d}.safetensors"
+    save_checkpoint(path, {"rows": torch.zeros(1)}, {"settings": SETTINGS | changes})
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "step_00000007.safetensors"
+    network = {"<a>.rows": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
+    optimizer = {"state": {0: {"step": torch.tensor(7.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    save_checkpoint(path, {"network": network, "optimizer": optimizer, "scaler": {}}, {"settings": {"seed": 1}})
+
+    loaded = load_checkpoint(path)
+
+    assert (checkpoint_step(path), checkpoint_facts(path)) == (7, {"settings": {"seed": 1}})
+    assert loaded["network"].keys() == network.keys()
+    assert all(torch.equal(loaded["network"][name], network[name]) for name in network)
+    assert loaded["optimizer"] == optimizer and loaded["scaler"] == {}
+
+
+def test_checkpoints_are_listed_oldest_first_and_nothing_else_is(tmp_path: Path) -> None:
+    for name in ("step_00001000", "step_00000020", "step_00000003", ".step_00000004", "step_latest"):
+        (tmp_path / f"{name}.safetensors").touch()
+
+    assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path)] == [3, 20, 1000]
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors file"])
+@pytest.mark.parametrize("read", [load_checkpoint, checkpoint_facts])
+def test_half_a_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, content: bytes, read: Any) -> None:
+    path = tmp_path / "step_00000001.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(TrainingError, match=r"step_00000001.safetensors' can't be read .* delete it to resume from"):
+        read(path)
+
+
+def test_a_checkpoint_whose_end_is_missing_is_an_error(tmp_path: Path) -> None:
+    leave_checkpoint(tmp_path)
+    path = tmp_path / "checkpoints/step_00000050.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(TrainingError, match=r"step_00000050.safetensors' can't be read .* delete it to resume from"):
+        RunFolder(tmp_path, SETTINGS, resume=True).prepare()
 
 
 def test_resuming_takes_the_newest_checkpoint(tmp_path: Path) -> None:
@@ -119,7 +165,7 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
 
 def test_the_key_of_the_length_is_the_config_s(tmp_path: Path) -> None:
     settings = {"num_batches": 100}
-    TrainingCheckpoint(50, {}, {"settings": settings}).save(tmp_path / "checkpoints")
+    save_checkpoint(tmp_path / "checkpoints/step_00000050.safetensors", {}, {"settings": settings})
     longer = RunFolder(tmp_path, {"num_batches": 200}, resume=True, length_key="num_batches")
     longer.prepare()
     assert longer.first_step == 50

@@ -3,16 +3,14 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from medti_components.engines.training_events import LOSSES_WANTED, TRAINING_EVENTS
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.errors import TrainingError
-from medti_components.handlers.loss_monitor import SERIES, ClassifierLossMonitor
+from medti_components.handlers.loss_monitor import LOSSES_WANTED, SERIES, ClassifierLossMonitor
 
 
 def run(losses, interval):
     history = TrainingHistory()
     engine = Engine(lambda engine, loss: {"loss": torch.tensor(loss)})
-    engine.register_events(*TRAINING_EVENTS)
     ClassifierLossMonitor(history, interval).attach(engine)
     engine.run(losses)
     return history, engine
@@ -35,7 +33,6 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(interval) -> 
 def test_others_may_ask_for_a_look() -> None:
     history = TrainingHistory()
     engine = Engine(lambda engine, loss: {"loss": torch.tensor(loss)})
-    engine.register_events(*TRAINING_EVENTS)
     ClassifierLossMonitor(history, 100).attach(engine)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: engine.fire_event(LOSSES_WANTED))
     engine.run([1.0, 2.0])

@@ -7,7 +7,7 @@ import torch
 from inpainting_runs import MASKED, canvas_of, engine_of
 from PIL import Image
 
-from medti_components.handlers.inpainted_image_saver import InpaintedImageSaver
+from medti_components.handlers.generated_image_saver import InpaintedImageSaver
 from medti_components.inferers.inpainting_sampler import InpaintingSampler
 from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.inferers.prompt_inferer import PromptInferer

@@ -5,7 +5,7 @@ import torch
 from inpainting_runs import canvas_of, engine_of
 
 from medti_components.data.requests.inpainting_input import load_inpainting_input
-from medti_components.handlers.sequence_volume_saver import InpaintedVolumeSaver, SequenceVolumeSaver
+from medti_components.handlers.volume_saver import InpaintedVolumeSaver, SequenceVolumeSaver
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 
 SEQUENCES = ["t2w", "adc", "hbv"]

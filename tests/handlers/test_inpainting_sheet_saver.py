@@ -4,7 +4,7 @@ import torch
 from inpainting_runs import MASKED, canvas_of, engine_of
 from PIL import Image
 
-from medti_components.handlers.inpainting_sheet_saver import InpaintingSheetSaver, squared
+from medti_components.handlers.contact_sheet_saver import InpaintingSheetSaver, squared
 
 
 def test_row_begins_with_the_input_and_the_outline_of_the_mask(tmp_path):

@@ -6,8 +6,7 @@ import torch
 from ignite.engine import Engine
 from training_run import CONCEPTS, build_run, final_rows
 
-from medti_components.engines.training_checkpoint import TrainingCheckpoint, checkpoint_paths
-from medti_components.engines.training_events import TRAINING_EVENTS
+from medti_components.engines.run_folder import checkpoint_paths, checkpoint_step
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.errors import TrainingError
 from medti_components.handlers.loss_monitor import LossMonitor
@@ -25,7 +24,6 @@ class Writer:
 
 def engine_with_losses(losses: list[tuple[float, float]]) -> Engine:
     engine = Engine(lambda engine, batch: {"loss": torch.tensor(losses[engine.state.iteration - 1])})
-    engine.register_events(*TRAINING_EVENTS)
     engine.network = ConceptEmbeddings([ConceptEmbedding(token, torch.full((2, 4), 0.5)) for token in CONCEPTS])
     engine.optimizer = torch.optim.SGD(engine.network.parameters(), lr=0.25)
     return engine
@@ -71,6 +69,6 @@ def test_the_last_good_checkpoint_is_kept_when_the_loss_diverges(
     with pytest.raises(TrainingError, match=f"loss of '{CONCEPTS[0]}' is nan in step 3"):
         trainer.run()
 
-    assert [TrainingCheckpoint.load(path).step for path in checkpoint_paths(tmp_path / "checkpoints")] == [2]
+    assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path / "checkpoints")] == [2]
     assert not (tmp_path / "embeddings").exists()
     assert all(not torch.isfinite(rows).all() for rows in final_rows(trainer).values())

@@ -136,7 +136,7 @@ class Rehearsal:
             number = num_steps // interval + 3  # of the initial rows and the empty prompt, and of the last rows
             yield Work("held-out losses", number, seconds * num_held_out / few)
         interval = self.real["preview_interval"]
-        place = next((place for place, part in self.reached.items() if is_target(part, "PreviewPainter")), None)
+        place = next((place for place, part in self.reached.items() if is_target(part, "PreviewSaver")), None)
         if interval and place is not None:
             model, network = (parser.get_parsed_content(key) for key in ("network_def", "concept_embeddings"))
             condition = model.condition_from_rows(next(iter(network)).rows.detach())

@@ -9,9 +9,8 @@ from ignite.engine import Engine
 from safetensors.torch import load_file
 
 from medti_components.data.classification.classifier_images import ClassifierImages
-from medti_components.engines.training_events import TRAINING_EVENTS
 from medti_components.engines.training_history import TrainingHistory
-from medti_components.handlers.best_classifier_saver import BestClassifierSaver
+from medti_components.handlers.classifier_saver import BestClassifierSaver
 from medti_components.handlers.loss_monitor import SERIES
 from medti_components.networks.image_classifier import classifier_facts
 
@@ -39,7 +38,6 @@ def trained(folder, aucs, num_batches=4, interval=1, history=None):
 
     engine = Engine(update)
     engine.network = network
-    engine.register_events(*TRAINING_EVENTS)
     history = history or TrainingHistory()
     evaluator = Evaluator(aucs)
     images = ClassifierImages([IMAGE], None)

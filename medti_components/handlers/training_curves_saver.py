@@ -20,7 +20,7 @@ PANELS = {
 SMOOTHING = 25  # points
 
 
-class TrainingCurves:
+class TrainingCurvesSaver:
     """Writes ``training_curves.png`` at the end of a run.
 
     Args:

@@ -7,7 +7,7 @@ import SimpleITK
 import torch
 
 from medti_components.errors import ConfigError
-from medti_components.handlers.sequence_volume_saver import SequenceVolumeSaver
+from medti_components.handlers.volume_saver import SequenceVolumeSaver
 
 
 def run_over(image: torch.Tensor) -> SimpleNamespace:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps the weights with the best validation AUC."""
+"""Saves a classifier: the weights with the best validation AUC, and what it says of each case."""
 
 import csv
 import io
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ignite.engine import Engine, Events
 
+from medti_components.data.classification.classified_cases import PROBABILITIES_FILE, ClassifiedCases
 from medti_components.data.classification.classifier_images import ClassifierImages
 from medti_components.data.generated.provenance import software_versions
-from medti_components.engines.training_events import LOSSES_WANTED
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.files import write_text_atomically
-from medti_components.handlers.loss_monitor import SERIES
+from medti_components.handlers.loss_monitor import LOSSES_WANTED, SERIES
+from medti_components.handlers.progress_bar import ProgressBar
 from medti_components.networks.image_classifier import save_classifier
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class BestClassifierSaver:
 
     def attach(self, engine: Engine) -> None:
         """Validate while ``engine`` runs and at its end."""
+        engine.register_events(LOSSES_WANTED)
         if self.interval > 0:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
         engine.add_event_handler(Events.COMPLETED, self.finish)
@@ -109,3 +111,39 @@ class BestClassifierSaver:
         writer.writerow(["batch", "auc"])
         writer.writerows(self.history.points("validation_auc", SERIES))
         write_text_atomically(self.output_dir / VALIDATION_FILE, table.getvalue())
+
+
+class ProbabilitySaver:
+    """Collects the logits of each batch in ``cases`` and writes ``probabilities.csv`` at the end.
+
+    Args:
+        cases: empty at first; batches bring study_id and patient_id, and the concept where it is known.
+        output_dir: the run's folder.
+        show_progress: whether a bar with the time left goes to stderr.
+    """
+
+    def __init__(self, cases: ClassifiedCases, output_dir: str | Path, show_progress: bool = True) -> None:
+        self.cases = cases
+        self.output_dir = Path(output_dir)
+        self.progress_bar = ProgressBar("classifying", show_progress, unit="batch")
+
+    def attach(self, engine: Engine) -> None:
+        """Collect after each batch of ``engine``, write at its end."""
+        self.progress_bar.attach(engine)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.COMPLETED, self.save)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def collect(self, engine: Any) -> None:
+        """Take the batch that has just been done."""
+        self.cases.add(engine.state.batch, engine.state.output["pred"])
+
+    def save(self, engine: Any = None) -> None:
+        """Write the table."""
+        self.progress_bar.close()
+        self.cases.write_table(self.output_dir)
+        logger.info("probabilities of %d cases: %s", len(self.cases), self.output_dir / PROBABILITIES_FILE)
+
+    def _fail(self, engine: Any, error: BaseException) -> None:
+        self.progress_bar.close()
+        raise error

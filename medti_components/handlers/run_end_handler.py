@@ -8,11 +8,14 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medti_components.engines.training_events import CHECKPOINT_WANTED, RUN_CLOSING
 from medti_components.errors import TrainingError
+from medti_components.handlers.checkpoint_handler import CHECKPOINT_WANTED
+
+RUN_CLOSING = "run_closing"
+"""Event on which what is open is closed: the run ends, well or not."""
 
 
-class RunGuard:
+class RunEndHandler:
     """Has a checkpoint saved when the run is told to stop (Ctrl-C, SIGTERM), and what is open closed when it ends.
 
     The step that is under way is finished first; a second Ctrl-C ends at once. A run with no steps to do ends before
@@ -28,7 +31,8 @@ class RunGuard:
         self._handlers_before: dict[signal.Signals, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Guard ``engine`` from its start to its end."""
+        """Follow ``engine`` from its start to its end."""
+        engine.register_events(CHECKPOINT_WANTED, RUN_CLOSING)
         engine.add_event_handler(Events.STARTED, self._install)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._close)

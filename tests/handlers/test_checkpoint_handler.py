@@ -5,16 +5,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from training_run import CONCEPTS, build_run, final_rows, random_latents
+from ignite.engine import Engine
+from training_run import CONCEPTS, build_run, final_rows
 
-from medti_components.engines.run_folder import RunFolder
-from medti_components.engines.training_checkpoint import TrainingCheckpoint, checkpoint_paths
-from medti_components.engines.training_history import TrainingHistory
-from medti_components.errors import ConfigError, TrainingError
-from medti_components.handlers.checkpoint_keeper import CheckpointKeeper
+from medti_components.engines.run_folder import checkpoint_paths, checkpoint_step, load_checkpoint, save_checkpoint
+from medti_components.errors import ConfigError, OutputError, TrainingError
+from medti_components.handlers.checkpoint_handler import CheckpointHandler
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 KILLED_RUN = """
@@ -80,7 +80,7 @@ def test_a_run_killed_by_the_system_ends_bitwise_where_an_unbroken_one_does(
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    step = TrainingCheckpoint.load(checkpoint_paths(tmp_path / "run" / "checkpoints")[-1]).step
+    step = checkpoint_step(checkpoint_paths(tmp_path / "run" / "checkpoints")[-1])
 
     resumed = build_run(micro_model, tmp_path / "run", resume=True, max_steps=step + 4, checkpoint_interval=3)
     unbroken = build_run(micro_model, tmp_path / "unbroken", max_steps=step + 4, checkpoint_interval=3)
@@ -106,13 +106,13 @@ def test_resuming_a_finished_run_does_no_step(micro_model: FrozenLatentDiffusion
 def test_the_last_few_checkpoints_are_kept(micro_model: FrozenLatentDiffusion, tmp_path: Path) -> None:
     build_run(micro_model, tmp_path, max_steps=5, checkpoint_interval=1, num_kept=3, validation_interval=0).run()
 
-    assert [TrainingCheckpoint.load(path).step for path in checkpoint_paths(tmp_path / "checkpoints")] == [3, 4, 5]
+    assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path / "checkpoints")] == [3, 4, 5]
 
 
 def test_without_an_interval_the_end_alone_is_saved(micro_model: FrozenLatentDiffusion, tmp_path: Path) -> None:
     build_run(micro_model, tmp_path, checkpoint_interval=0, validation_interval=0).run()
 
-    assert [TrainingCheckpoint.load(path).step for path in checkpoint_paths(tmp_path / "checkpoints")] == [4]
+    assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path / "checkpoints")] == [4]
 
 
 def test_resuming_with_other_images_is_an_error(micro_model: FrozenLatentDiffusion, tmp_path: Path) -> None:
@@ -152,13 +152,67 @@ def test_rows_that_are_not_finite_are_never_saved(micro_model: FrozenLatentDiffu
     assert checkpoint_paths(tmp_path / "checkpoints") == []
 
 
-def test_keeping_no_checkpoint_is_an_error(micro_model: FrozenLatentDiffusion, tmp_path: Path) -> None:
+def test_keeping_no_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="num_kept must be 1 or more, got 0"):
-        CheckpointKeeper(
-            RunFolder(tmp_path, {}),
-            micro_model,
-            random_latents(),
-            TrainingHistory(),
-            None,
-            num_kept=0,  # type: ignore[arg-type]
-        )
+        CheckpointHandler(tmp_path, {}, num_kept=0)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_optimizer_goes_on_as_if_it_had_not_stopped(tmp_path: Path, fused: bool) -> None:
+    def begin(rows: torch.Tensor) -> tuple[torch.nn.Parameter, torch.optim.Optimizer]:
+        parameter = torch.nn.Parameter(rows.clone())
+        return parameter, torch.optim.AdamW([parameter], lr=0.1, weight_decay=0.0, fused=fused)
+
+    def step(parameter: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> None:
+        parameter.grad = parameter.detach().square() + 1
+        optimizer.step()
+
+    unbroken, optimizer = begin(torch.tensor([0.25, 0.5, 0.75]))
+    step(unbroken, optimizer)
+    resumed, resumed_optimizer = begin(unbroken.detach())
+    save_checkpoint(tmp_path / "checkpoint", {"optimizer": optimizer.state_dict()}, {})
+    resumed_optimizer.load_state_dict(load_checkpoint(tmp_path / "checkpoint")["optimizer"])
+    for _ in range(3):
+        step(unbroken, optimizer)
+        step(resumed, resumed_optimizer)
+
+    assert torch.equal(unbroken, resumed)
+
+
+def counting_engine(folder: Path, **options: Any) -> Engine:
+    """Return an engine whose network counts its steps."""
+    network = torch.nn.Linear(1, 1)
+    engine = Engine(lambda engine, batch: network.weight.data.fill_(float(engine.state.iteration)))
+    engine.scaler = None
+    optimizer = torch.optim.SGD(network.parameters())
+    CheckpointHandler(folder, {"network": network, "optimizer": optimizer}, interval=2, **options).attach(engine)
+    return engine
+
+
+def test_an_old_checkpoint_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counting_engine(tmp_path).run(range(4))
+
+    def fail(*args: object) -> None:
+        raise OutputError("disk full")
+
+    monkeypatch.setattr("medti_components.handlers.checkpoint_handler.save_checkpoint", fail)
+    with pytest.raises(OutputError):
+        counting_engine(tmp_path).run(range(8))
+
+    assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path)] == [4]
+
+
+def test_a_run_that_does_not_resume_puts_its_own_checkpoints_in_place_of_those_before(tmp_path: Path) -> None:
+    counting_engine(tmp_path).run(range(8))
+    engine = counting_engine(tmp_path, resume=False)
+    engine.run(range(3))
+
+    (path,) = checkpoint_paths(tmp_path)
+    assert (checkpoint_step(path), load_checkpoint(path)["network"]["weight"].item()) == (3, 3.0)
+
+
+def test_fewer_checkpoints_than_before_may_be_kept(tmp_path: Path) -> None:
+    counting_engine(tmp_path, num_kept=3).run(range(6))
+    counting_engine(tmp_path, num_kept=2).run(range(8))
+
+    assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path)] == [6, 8]

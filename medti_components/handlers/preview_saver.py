@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows what each word looks like while it is being learned."""
+"""Shows what each word looks like while it is being learned, with the VAE's decoder alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from PIL import Image
-from torch import Tensor
 
 from medti_components.files import write_atomically
+from medti_components.handlers.generated_image_saver import to_pixels
 from medti_components.networks.concept_embedding import concept_name
 from medti_components.random_streams import stream_seed
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 
-class PreviewPainter:
+class PreviewSaver:
     """Writes ``previews/<concept>_<step>.png`` every ``interval`` steps and at the end, from the same noise each time.
 
     It needs the VAE's decoder, which otherwise would leave memory.
@@ -52,32 +52,51 @@ class PreviewPainter:
         self.summary_writer = summary_writer
 
     def attach(self, engine: Engine) -> None:
-        """Paint while ``engine`` runs and at its end."""
+        """Save while ``engine`` runs and at its end."""
         if self.interval < 1:
             return
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
-        engine.add_event_handler(Events.COMPLETED, self._paint_last)
+        engine.add_event_handler(Events.COMPLETED, self._save_last)
 
     @torch.no_grad()
     def __call__(self, engine: Any) -> None:
-        """Paint each concept as it is now."""
+        """Generate and save images of each concept as it is now."""
         step = engine.state.iteration
         unconditional = self.model.condition_from_prompt("", {})
         for embedding in engine.network:
             condition = self.model.condition_from_rows(embedding.rows)
             images = self.model.decode(self.sampler(self.model, condition, unconditional, self.seeds))
-            row = _side_by_side(images)
+            row = np.concatenate([to_pixels(image) for image in images], axis=1)
             with write_atomically(self.folder / f"{concept_name(embedding.token)}_{step:06d}.png") as path:
                 Image.fromarray(row).save(path)
             if self.summary_writer is not None:
                 self.summary_writer.add_image(f"preview/{embedding.token}", row, step, dataformats="HWC")
 
-    def _paint_last(self, engine: Any) -> None:
+    def _save_last(self, engine: Any) -> None:
         if engine.state.iteration == 0 or engine.state.iteration % self.interval:
             self(engine)
 
 
-def _side_by_side(images: Tensor) -> np.ndarray:
-    """Lay images (B, 3, H, W) in [-1, 1] in a row: uint8 (H, B * W, 3)."""
-    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
-    return scaled.permute(2, 0, 3, 1).reshape(scaled.shape[2], -1, 3).numpy()
+class VaeReleaseHandler:
+    """Drops the VAE when training starts; only its encoder when previews have to be decoded.
+
+    Args:
+        model: the base model.
+        keep_decoder: True while previews are wanted.
+    """
+
+    def __init__(self, model: "FrozenLatentDiffusion", keep_decoder: bool = False) -> None:
+        self.model = model
+        self.keep_decoder = keep_decoder
+
+    def attach(self, engine: Engine) -> None:
+        """Act when ``engine`` starts."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine | None = None) -> None:
+        """Drop what is not needed any more."""
+        if not self.keep_decoder:
+            self.model.release_vae()
+        elif self.model.vae is not None:
+            self.model.vae.register_module("encoder", None)
+            self.model.vae.register_module("quant_conv", None)
