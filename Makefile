@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint validate
+.PHONY: help install demo configs test lint validate
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,6 +24,7 @@ help:
 	@echo "make demo   environment, phantom studies, training and generation on the embedded base model (offline, CPU)"
 	@echo "make test   ruff, mypy and pytest; SLOW=1 adds the slow tests, ARGS='-k name' is passed on to pytest"
 	@echo "make lint   ruff and mypy alone"
+	@echo "make configs   the configs of the textual-inversion bundles, from configs/textual_inversion"
 	@echo "make validate   the checks of all bundles, with a step of training and of generation each"
 
 install: $(INSTALLED)
@@ -55,6 +56,10 @@ $(DEMO)/generated_%/contact_sheet.png: $(DEMO)/training/.complete
 	$(RUN) generating --config_file "['$(BUNDLE)/configs/inference.json','configs/embedded.json']" \
 	  --embeddings $(DEMO)/training/embeddings --output_dir $(@D) \
 	  --prompt '<prostate_mri_$*>' --num_images 16 --seed $(SEED)
+
+# The tests check that they are up to date.
+configs:
+	$(PYTHON) configs/textual_inversion/write_configs.py
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configs in the repository, for the tests that go through all of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ OVERLAYS = sorted((REPOSITORY / "configs").glob("*.json"))
 def short_name(path: Path) -> str:
     """Name a test after the path in the repository."""
     return str(path.relative_to(REPOSITORY))
-
-
-def entries(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the id and value of everything in a config."""
-    yield name, content
-    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in pairs:
-        yield from entries(value, f"{name}::{key}" if name else str(key))
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from configs_of_bundles import CHEST, OVERLAYS, PROSTATE, load
+from configs_of_bundles import CHEST, OVERLAYS, load
 from generated_runs import change_lines, write_inpainting, write_interpolation, write_run
 
 from medti_components.data.datasets.radiographs import FINDINGS
@@ -67,15 +67,6 @@ def test_radiographs_are_prepared_as_in_training():
         assert evaluate[key] == train[key], key
     for key, value in train["train"]["datalist"].items():
         assert evaluate["reference"]["single_findings"][key] == ("test" if key == "split" else value), key
-
-
-def test_the_classifier_learns_as_the_prostate_bundle_s():
-    chest, prostate = load(EVALUATE), load(PROSTATE / "evaluate.json")
-    keys = [key for key in prostate if key.startswith("classifier_") and key != "classifier_dataset_dir"]
-    for key in ("augmentation", "optimizer", "network", "num_classifier_cases", "image_size", *keys):
-        assert chest[key] == prostate[key], key
-    for key in ("dataloader", "inferer", "handlers", "trainer"):
-        assert chest["train"][key] == prostate["train"][key], key
 
 
 @pytest.mark.parametrize("stack", [[], *([overlay] for overlay in OVERLAYS)], ids=lambda stack: stack and stack[0].stem)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chest bundle generates, composes, interpolates and inpaints by the prostate bundle's graph, without volumes."""
+"""The chest bundle generates, composes, interpolates and inpaints images without volumes."""
 
 import json
 
 import numpy as np
 import pytest
-from configs_of_bundles import CHEST, PROSTATE, entries, load
+from configs_of_bundles import CHEST
 from PIL import Image
 
 from medti_components.data.datasets.radiographs import FINDINGS
@@ -15,7 +15,6 @@ from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffus
 
 INFERENCE = [CHEST / "inference.json"]
 TOKENS = [f"<chest_xray_{finding}>" for finding in FINDINGS]
-OF_VOLUMES = {"sequences", "volume_saver", "slice_index", "gland", "field_of_view_mm"}
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +44,6 @@ def inference(embeddings, micro_base, tmp_path):
 
 def provenance(folder):
     return [json.loads(line) for line in (folder / "provenance.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def test_the_graph_is_the_prostate_bundles_but_for_volumes():
-    def facts(path):
-        found = {}
-        for name, value in entries(load(path)):
-            is_leaf = not isinstance(value, (dict, list))
-            if is_leaf and "handlers" not in name and not OF_VOLUMES & set(name.split("::")) and "concepts" not in name:
-                found[name] = value
-        return found
-
-    chest, prostate = facts(CHEST / "inference.json"), facts(PROSTATE / "inference.json")
-    differing = {name for name in chest.keys() | prostate.keys() if chest.get(name) != prostate.get(name)}
-    assert differing <= {"painting::source::_desc_"}
 
 
 def test_three_findings_are_composed(run_config, inference):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chest bundle's training: what it has in common with the prostate bundle's, its data sets, and its mistakes."""
+"""The chest bundle's training: its data sets, and a user's mistakes."""
 
 import json
 import os
@@ -9,26 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs_of_bundles import CHEST, PROSTATE, load
+from configs_of_bundles import CHEST, load
 from safetensors import safe_open
 
 TRAIN = [CHEST / "train.json"]
 REAL = Path(os.environ.get("MEDTI_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
-CHEST_KEYS = {"dataset_format", "views", "single_finding"}
-DATA_KEYS = {"_desc_", "dataset_dir", "cache_dir", "concepts", "data_license", "preprocessing"}
-
-
-def test_all_but_the_data_is_the_prostate_bundle_s_graph() -> None:
-    chest, prostate = load(CHEST / "train.json"), load(PROSTATE / "train.json")
-    assert chest.keys() - prostate.keys() == CHEST_KEYS
-    assert prostate.keys() - chest.keys() == {"sequences", "field_of_view_mm"}
-    for config in (chest, prostate):
-        for key in (*CHEST_KEYS, "sequences"):
-            config["run_folder"]["settings"].pop(key, None)
-        for section in ("train", "validate"):
-            del config[section]["datalist"]
-    shared = chest.keys() & prostate.keys() - DATA_KEYS
-    assert {key for key in shared if chest[key] != prostate[key]} == set()
 
 
 def test_both_splits_are_drawn_from_the_same_images() -> None:

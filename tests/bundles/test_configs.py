@@ -1,10 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for every config in this repository, beside what ``validate`` asks of any bundle."""
 
+import doctest
+import json
 import re
 
 import pytest
 from configs_of_bundles import BUNDLES, CONFIGS, OVERLAYS, REPOSITORY, load, short_name
+
+from configs.textual_inversion import write_configs
+
+
+@pytest.mark.parametrize(("path", "text"), write_configs.written_configs().items(), ids=str)
+def test_config_is_what_its_graph_and_data_part_give(path, text):
+    assert path.read_text(encoding="utf-8") == text, "run 'make configs'; edit configs/textual_inversion, not this file"
+
+
+def test_examples_of_the_writer():
+    assert doctest.testmod(write_configs).failed == 0
+
+
+@pytest.mark.parametrize(("file", "content"), [("train", {"seed": "%data::seed"}), ("chest_xray", {"seed": 0})])
+def test_name_that_a_graph_or_a_data_part_alone_has(file, content, tmp_path):
+    for name in (*write_configs.GRAPHS, *write_configs.DATA_PARTS):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content if name == file else {}))
+    with pytest.raises(ValueError, match=r"must both have each name, got one of \['seed'\] alone"):
+        write_configs.written_configs(tmp_path)
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=short_name)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from configs_of_bundles import HISTOPATHOLOGY, OVERLAYS, PROSTATE, load
+from configs_of_bundles import HISTOPATHOLOGY, OVERLAYS, load
 from generated_runs import write_run
 from PIL import Image
 
@@ -52,18 +52,6 @@ def test_patches_are_prepared_and_drawn_as_in_training():
         assert evaluate[key] == train[key], key
     for key, value in train["train"]["datalist"].items():
         assert evaluate["reference"]["datalist"][key] == ("test" if key == "split" else value), key
-
-
-def test_the_classifier_learns_as_the_prostate_bundle_s_from_flipped_patches_too():
-    patches, prostate = load(EVALUATE), load(PROSTATE / "evaluate.json")
-    assert prostate.keys() - patches.keys() == {"sequences", "field_of_view_mm"}
-    assert patches.keys() <= prostate.keys()
-    for key in ("optimizer", "network", "network_def", "loss", "num_classifier_cases", "image_size", "evaluating"):
-        assert patches[key] == prostate[key], key
-    flips = [each for each in patches["augmentation"]["transforms"] if each["_target_"] == "RandFlipd"]
-    assert [flip["spatial_axis"] for flip in flips] == [0, 1]
-    others = [each for each in patches["augmentation"]["transforms"] if each not in flips]
-    assert others == prostate["augmentation"]["transforms"]
 
 
 @pytest.mark.parametrize("stack", [[], *([overlay] for overlay in OVERLAYS)], ids=lambda stack: stack and stack[0].stem)

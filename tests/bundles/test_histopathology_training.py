@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The histopathology bundle's training: what it has in common with the siblings', its files, and their faults."""
+"""The histopathology bundle's training: its files and their faults."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from configs_of_bundles import HISTOPATHOLOGY, PROSTATE, load
+from configs_of_bundles import HISTOPATHOLOGY, load
 from safetensors import safe_open
 from test_command_line import finished
 
@@ -19,19 +19,6 @@ from medti_components.data.datasets.patch_camelyon_files import PatchCamelyonFil
 
 TRAIN = [HISTOPATHOLOGY / "train.json"]
 REAL = Path(os.environ.get("MEDTI_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
-DATA_KEYS = {"_desc_", "dataset_dir", "cache_dir", "concepts", "data_license", "preprocessing"}
-
-
-def test_all_but_the_data_is_the_prostate_bundle_s_graph() -> None:
-    patches, prostate = load(HISTOPATHOLOGY / "train.json"), load(PROSTATE / "train.json")
-    assert patches.keys() <= prostate.keys()
-    assert prostate.keys() - patches.keys() == {"sequences", "field_of_view_mm"}
-    for config in (patches, prostate):
-        for key in ("sequences", "field_of_view_mm"):
-            config["run_folder"]["settings"].pop(key, None)
-        for section in ("train", "validate"):
-            del config[section]["datalist"]["_target_"]
-    assert {key for key in patches.keys() - DATA_KEYS if patches[key] != prostate[key]} == set()
 
 
 def test_no_patch_is_mirrored_or_recoloured() -> None:
