@@ -2,15 +2,18 @@
 """Fixtures shared by all tests."""
 
 import os
+import subprocess
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import forked_commands
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from medti_components.apps.reproduction import stage_chain
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 
@@ -110,3 +113,10 @@ def micro_base_1024(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def micro_model(micro_base: Path) -> FrozenLatentDiffusion:
     """The micro base model, loaded once. Read only."""
     return FrozenLatentDiffusion.from_pretrained(str(micro_base))
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let chains of commands and trial runs fork their processes from one that has imported the libraries."""
+    monkeypatch.setattr(stage_chain, "start_process", forked_commands.start)
+    monkeypatch.setattr(subprocess, "run", forked_commands.run)

@@ -146,7 +146,7 @@ def test_archive_passes_the_checks_of_validate(package, tmp_path):
 
 
 @pytest.mark.slow
-def test_archive_with_a_base_model_of_its_own_passes_the_steps_of_validate(package, tmp_path):
+def test_archive_with_a_base_model_of_its_own_passes_the_steps_of_validate(package, tmp_path, forked):
     folder, _ = package()
     results = [*checked(Bundle(folder), tmp_path / "results", names=EXECUTING)]
     assert [(result.status, result.problems) for result in results] == [("passed", ())] * 3

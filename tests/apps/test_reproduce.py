@@ -249,7 +249,7 @@ def test_keys_of_the_miniature_are_those_of_the_configs() -> None:
 
 
 @pytest.mark.slow
-def test_the_bundles_own_commands(tmp_path, micro_base, monkeypatch) -> None:
+def test_the_bundles_own_commands(tmp_path, micro_base, monkeypatch, forked) -> None:
     """Real only and as many synthetic images: words, images and cells at micro scale, then nothing again."""
     command_line.main(["phantoms", "prostate_mri", str(tmp_path / "data"), "5", "5", "--difficulty", "hard"])
     monkeypatch.setattr(reproduce, "table4_rows", lambda *numbers: [*table4_rows(*numbers)[:2], table4_rows(2, 4)[5]])

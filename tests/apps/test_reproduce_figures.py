@@ -273,7 +273,7 @@ def test_the_miniature_s_keys_are_those_of_the_configs(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_bundles_own_commands(tmp_path, micro_base, monkeypatch) -> None:
+def test_the_bundles_own_commands(tmp_path, micro_base, monkeypatch, forked) -> None:
     """All tables and figures at micro scale, with masks of the size of its latents; then nothing again."""
     monkeypatch.setattr(inpainting, "RADII_MM", {"small": 25.0, "large": 40.0})
     overlay = tmp_path / "micro.json"

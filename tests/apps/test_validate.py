@@ -40,7 +40,7 @@ def test_bundle_passes_all_but_the_steps(bundle, shared):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", BUNDLES, ids=short_name)
-def test_bundle_trains_a_step_and_generates(bundle, shared):
+def test_bundle_trains_a_step_and_generates(bundle, shared, forked):
     results = [*checked(Bundle(bundle), shared, names=("training_step", "generation_step"))]
     assert [(result.status, result.problems) for result in results] == [("passed", ())] * 2
 

@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import torch
 
@@ -116,9 +117,7 @@ class StageChain:
         log = self._log(stage)
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as file:
-            process = subprocess.Popen(
-                command, cwd=self.working_dir, env=self._environment(slot), stdout=file, stderr=subprocess.STDOUT
-            )
+            process = start_process(command, self.working_dir, self._environment(slot), file)
         return _Running(stage, process, slot, time.monotonic())
 
     def _ended(self, each: _Running) -> str:
@@ -168,6 +167,13 @@ class StageChain:
             if devices := gpus():
                 environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
         return environment
+
+
+def start_process(
+    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], stdout: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Begin a command in ``cwd`` whose output, that on stderr too, goes to an open file."""
+    return subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout, stderr=subprocess.STDOUT)
 
 
 def num_cores() -> int:
