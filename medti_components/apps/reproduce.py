@@ -16,6 +16,7 @@ from medti_components.apps.reproduction.inversion_stages import InversionStages
 from medti_components.apps.reproduction.parameter_grid import PAPER_FID, TABLES, ParameterGrid
 from medti_components.apps.reproduction.table4 import Table4
 from medti_components.apps.reproduction.table4_row import table4_rows
+from medti_components.apps.reproduction.words_table import WordsTable
 from medti_components.errors import ConfigError
 from medti_components.files import ensure_writable_directory
 
@@ -60,7 +61,8 @@ def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
             "chest_dataset_dir": chest_dataset_dir,
             "histopathology_dataset_dir": histopathology_dataset_dir,
         }
-        prostate, chest, histopathology = _inversions(config_file, folder, dataset_dirs, seed)
+        inversions = _inversions(config_file, folder, dataset_dirs, seed)
+        prostate, chest, histopathology = inversions
         cells = GridCells(prostate, num_seeds)
         values = {
             "num_inference_steps": num_inference_steps,
@@ -78,7 +80,9 @@ def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
             PaintedProstate(prostate, num_pictures),
         ):
             known[figure.name] = figure
-        return run_experiments([known[name] for name in names or tuple(known)], folder, num_processes, dry_run)
+        words = {each.name: each for each in (WordsTable(one, num_seeds, num_pictures) for one in inversions)}
+        chosen = [(known | words)[name] for name in names or tuple(known)]
+        return run_experiments(chosen, folder, num_processes, dry_run)
 
     command.__doc__ = f"""{what}
 
@@ -96,8 +100,8 @@ def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
             guidance_scale: guidance scales to compare; the config's is added.
             num_vectors: vectors a word to compare; the config's are added.
             num_cases: training cases a word to compare; the config's are added, which are the most.
-            num_pictures: images of each kind in figures 3 to 6.
-            num_seeds: trainings of each cell of tables 1 to 3.
+            num_pictures: images of each kind in figures 3 to 6, and of composed, interpolated and painted words.
+            num_seeds: trainings of each cell of tables 1 to 3, and of the words.
             seed: of the first training, of phantoms and of images.
             num_processes: commands at a time; 0 takes one a GPU, or one a core.
             dry_run: show the commands and what is done, run nothing.
@@ -119,6 +123,9 @@ class Reproduce:
     figure5 = _command(("figure5",), "Paint effusion and pneumonia into the lower left lung of healthy radiographs.")
     figure6 = _command(("figure6",), "Paint lesions into a healthy prostate at two places in two sizes.")
     all = _command((), "Make tables 1 to 3 and figures 2 to 6.")
+    words_prostate_mri = _command(("words_prostate_mri",), "Measure all of prostate MRI's words, seed by seed.")
+    words_chest_xray = _command(("words_chest_xray",), "Measure all of radiographs' words, seed by seed.")
+    words_histopathology = _command(("words_histopathology",), "Measure all of histopathology's words, seed by seed.")
 
     def table4(
         self,

@@ -16,7 +16,12 @@ from PIL import Image
 from medti_components import __main__ as command_line
 from medti_components.apps import reproduce
 from medti_components.apps.reproduce import Reproduce
-from medti_components.apps.reproduction import bundle_configs, interpolation_figure, inversion_stages, stage_chain
+from medti_components.apps.reproduction import (
+    bundle_configs,
+    interpolation_figure,
+    inversion_stages,
+    stage_chain,
+)
 from medti_components.apps.reproduction import inpainting_figures as inpainting
 from medti_components.apps.reproduction.stage_chain import record_of
 from medti_components.bundle.keys import check_key
@@ -291,3 +296,44 @@ def test_the_bundles_own_commands(tmp_path, micro_base, monkeypatch, forked) -> 
     for figure in (3, 4, 5, 6):
         assert "not measured" not in (tmp_path / "out" / f"figure{figure}.md").read_text()
     assert run(tmp_path, dry_run=True, **options)[-1].endswith("all done")
+
+
+def test_words_are_measured_seed_by_seed(runs, tmp_path) -> None:
+    losses = {"references": {"empty prompt": {"<a>": 0.3}}, "held_out_loss": {"<a>": [[0, 0.4], [9, 0.2]]}}
+    folder = tmp_path / "out" / "prostate_mri" / "vectors_64_cases_100"
+    for seed in (0, 1):
+        (folder / f"seed_{seed}").mkdir(parents=True)
+        (folder / f"seed_{seed}" / "held_out_loss.json").write_text(json.dumps(losses))
+    run(tmp_path, "words_prostate_mri", num_seeds=2)
+    kinds = [kind for kind, _ in runs()]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "phantoms": 1,
+        "training": 4,  # two of them write the initial rows
+        "generating": 4,
+        "evaluating": 2,
+    }
+    table = (tmp_path / "out" / "words_prostate_mri.md").read_text()
+    assert "| auc, generated | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | 0.500 +- 0.000 |" in table
+    assert "| held-out loss, <a> | 0.200 | 0.200 | 0.200 +- 0.000 |" in table
+
+
+def test_words_of_radiographs_are_composed_interpolated_and_painted(tmp_path) -> None:
+    lines = run(tmp_path, "words_chest_xray", dry_run=True)
+    commands = [shlex.split(line.partition(": to do: ")[2]) for line in lines if ": to do: " in line]
+    run_ids = [command[4] for command in commands if "monai.bundle" in command]
+    assert run_ids == [
+        "training",
+        "generating",
+        "generating",
+        *["interpolating"] * 3,
+        *["inpainting"] * 4,
+        "evaluating",
+    ]
+    composed = commands[3]
+    prompts = ast.literal_eval(composed[composed.index("--prompt") + 1])
+    assert len(prompts) == 3 + 1  # all pairs and the triple
+    evaluating = commands[-1]
+    assert {"--composed_dir", "--interpolated_dir", "--inpainted_dir", "--generated_dir"} < {*evaluating}
+    config = json.loads((TRAIN.parents[2] / "chest_xray_textual_inversion" / "configs" / "evaluate.json").read_text())
+    for key in evaluating[7::2]:
+        check_key(key.removeprefix("--"), config)

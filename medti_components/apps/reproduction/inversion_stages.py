@@ -76,11 +76,16 @@ class InversionStages:
         share = math.ceil(1000 * num_others / (num * len(names))) / 1000
         return {**{f"num_{name}": num for name in names}, "share_of_others": share}
 
-    def training(self, seed: int, num_vectors: int | None = None, num_cases: int | None = None) -> list[Stage]:
-        """Return the command that learns the words, after those that it needs; None is the config's number."""
+    def training(
+        self, seed: int, num_vectors: int | None = None, num_cases: int | None = None, is_initial: bool = False
+    ) -> list[Stage]:
+        """Return the command that learns the words, after those that it needs; None is the config's number.
+
+        With ``is_initial`` it writes the rows that the words begin with.
+        """
         train = self.bundle.content("train")
         numbers = {"num_vectors": num_vectors or train["num_vectors"], "num_cases": num_cases or train["num_cases"]}
-        name = f"{self.modality}/{words_name(**numbers)}/seed_{seed}"
+        name = f"{self.modality}/{words_name(**numbers)}/{'initial_' if is_initial else ''}seed_{seed}"
         dataset_dir, chain = self.data()
         keys = {
             "dataset_dir": dataset_dir,
@@ -89,8 +94,13 @@ class InversionStages:
             **numbers,
             "seed": seed,
             "show_progress": "true",
+            **({"max_steps": 0} if is_initial else {}),
         }
-        work = train["max_steps"] * train["batch_size"] * train["accumulation_steps"] * len(train["concepts"])
+        work = (
+            0
+            if is_initial
+            else train["max_steps"] * train["batch_size"] * train["accumulation_steps"] * len(train["concepts"])
+        )
         needs = [stage.name for stage in chain]
         return [*chain, self.bundle.stage(f"{name}/training", "training", "train", keys, needs, work)]
 
