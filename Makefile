@@ -11,6 +11,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SEED ?= 0
+WORKERS ?= 2
 
 BUNDLE := bundles/prostate_mri_textual_inversion
 RUN := $(PY) -m monai.bundle run
@@ -22,7 +23,7 @@ export PYTHONWARNINGS := ignore:parsing config_file:UserWarning
 
 help:
 	@echo "make demo   environment, phantom studies, training and generation on the embedded base model (offline, CPU)"
-	@echo "make test   ruff, mypy and pytest; SLOW=1 adds the slow tests, ARGS='-k name' is passed on to pytest"
+	@echo "make test   ruff, mypy and pytest; SLOW=1 adds the slow tests, WORKERS=4 takes four processes, ARGS='-k name' is passed on to pytest"
 	@echo "make lint   ruff and mypy alone"
 	@echo "make configs   the configs of the textual-inversion bundles, from configs/textual_inversion"
 	@echo "make validate   the checks of all bundles, with a step of training and of generation each"
@@ -66,8 +67,9 @@ lint: $(INSTALLED)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# One core per test process: PyTorch's threads only wait for each other where several processes share the cores.
 test: lint
-	$(PY) -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile $(if $(SLOW),,-m "not slow") $(ARGS)
 
 # The tests do the same but for the steps, which they take with other settings.
 validate: $(INSTALLED)
