@@ -60,7 +60,7 @@ $(DEMO)/generated_%/contact_sheet.png: $(DEMO)/training/.complete
 
 # The tests check that they are up to date.
 configs:
-	$(PYTHON) configs/textual_inversion/write_configs.py
+	$(PYTHON) configs/write_configs.py
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

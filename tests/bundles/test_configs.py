@@ -8,12 +8,17 @@ import re
 import pytest
 from configs_of_bundles import BUNDLES, CONFIGS, OVERLAYS, REPOSITORY, load, short_name
 
-from configs.textual_inversion import write_configs
+from configs import write_configs
 
 
 @pytest.mark.parametrize(("path", "text"), write_configs.written_configs().items(), ids=str)
 def test_config_is_what_its_graph_and_data_part_give(path, text):
     assert path.read_text(encoding="utf-8") == text, "run 'make configs'; edit configs/textual_inversion, not this file"
+
+
+@pytest.mark.parametrize("path", write_configs.hand_written_configs(), ids=short_name)
+def test_config_written_by_hand_is_laid_out_as_the_others(path):
+    assert path.read_text(encoding="utf-8") == write_configs.formatted(load(path)), "run 'make configs'"
 
 
 def test_examples_of_the_writer():
