@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``phantoms``: studies in the formats of the public data sets, for machines without patients."""
 
-from medti_components.data.phantoms.chest_phantom_studies import write_chest_studies
-from medti_components.data.phantoms.histology_phantom_patches import write_histology_patches
-from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.phantoms.chest_phantom import write_chest_studies
+from medti_components.data.phantoms.histology_phantom import write_histology_patches
+from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 
 
 class Phantoms:

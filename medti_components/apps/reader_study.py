@@ -16,7 +16,7 @@ from medti_components.apps.reader_study_server.reader_answers import KINDS, answ
 from medti_components.apps.reader_study_server.reader_figures import ReaderFigures
 from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
 from medti_components.apps.reader_study_server.study import QUESTIONS, ReaderStudy, drawn
-from medti_components.data.generated.picture_files import generated_files, is_generated, picture_files
+from medti_components.data.generated.generated_folder import generated_files, is_generated, picture_files
 from medti_components.errors import ConfigError, DataError, MedtiError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 from medti_components.metrics.interval_estimate import plain_figures

@@ -9,13 +9,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medti_components.errors import ConfigError
-from medti_components.inferers.inpainting import FILLS, num_steps_run
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 from medti_components.inferers.latent_sampler import Condition, LatentSampler
 from medti_components.random_streams import random_stream
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+
+FILLS = ("original", "noise", "zeros", "blurred")
 
 
 class InpaintingSampler(LatentSampler):
@@ -98,3 +99,27 @@ class InpaintingSampler(LatentSampler):
             streams = [random_stream(seed, "inpainting fill") for seed in seeds]
             return torch.stack([torch.randn(known.shape[1:], generator=stream) for stream in streams]).to(known)
         return torch.zeros_like(known) if self.fill == "zeros" else known
+
+
+def num_steps_run(strength: float, num_inference_steps: int) -> int:
+    """Return how many steps at the end of the schedule are run: ``int(min(strength, 0.999) * num_inference_steps)``.
+
+    A strength of 1 leaves nothing of the image within the mask: all steps are run, from noise alone.
+
+    Raises:
+        ConfigError: the strength is not above 0 and at most 1, or no step is run.
+
+    >>> num_steps_run(0.75, 100), num_steps_run(0.5, 25), num_steps_run(0.9999, 100), num_steps_run(1.0, 100)
+    (75, 12, 99, 100)
+    """
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0.0 < strength <= 1.0:
+        raise ConfigError(f"strength must be above 0 and at most 1, got {strength!r}: correct --strength")
+    if strength == 1.0:
+        return num_inference_steps
+    steps = int(min(strength, 0.999) * num_inference_steps)
+    if steps == 0:
+        raise ConfigError(
+            f"strength {strength} of num_inference_steps {num_inference_steps} must run a step, it runs none: "
+            "raise --strength or --num_inference_steps"
+        )
+    return steps

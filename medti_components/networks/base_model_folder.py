@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 from transformers import CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from medti_components.errors import BaseModelError
+from medti_components.networks.hub_folder import locate_folder, one_line, without_loading_bar
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +29,12 @@ WEIGHT_FILES = {
     "vae": "diffusion_pytorch_model*.safetensors",
 }
 VARIANTS = ("fp16", "non_ema")
+FETCHED = (
+    "tokenizer/*",
+    *(f"{part}/{name}" for names in (CONFIG_FILES, WEIGHT_FILES) for part, name in names.items()),
+    *(f"{part}/{name}.index.json" for part, name in WEIGHT_FILES.items()),
+)
+NOT_FETCHED = tuple(f"*.{variant}*" for variant in VARIANTS)
 OFFLINE_REMEDY = (
     "give a folder in diffusers' layout by --base_model, "
     "or lay configs/embedded.json over the config, which runs offline"
@@ -48,9 +53,9 @@ def locate_base_model(base_model: str, revision: str | None = None) -> Path:
     """
     if not isinstance(base_model, str) or not base_model:
         raise BaseModelError(f"base_model must be a folder or a hub id, got {base_model!r}: {OFFLINE_REMEDY}")
-    folder = Path(base_model).expanduser()
-    if not folder.is_dir():
-        folder = _fetch(base_model, revision)
+    if revision is None and not Path(base_model).expanduser().is_dir():
+        logger.warning("base_revision is not set: '%s' may change from one run to the next", base_model)
+    folder = locate_folder(base_model, revision, "base model", OFFLINE_REMEDY, FETCHED, NOT_FETCHED)
     _ensure_complete(folder, base_model)
     return folder
 
@@ -109,19 +114,15 @@ def load_part(part_class: Any, folder: Path, part: str, **kwargs: Any) -> Any:
     Raises:
         BaseModelError: the part does not load, or its weights would leave parameters at random values.
     """
-    had_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
-        model, info = part_class.from_pretrained(
-            folder, subfolder=part, use_safetensors=True, local_files_only=True, output_loading_info=True, **kwargs
-        )
+        with without_loading_bar():
+            model, info = part_class.from_pretrained(
+                folder, subfolder=part, use_safetensors=True, local_files_only=True, output_loading_info=True, **kwargs
+            )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise BaseModelError(
-            f"{part} of '{folder}' can't be loaded ({_one_line(error)}): fetch or save the base model again"
+            f"{part} of '{folder}' can't be loaded ({one_line(error)}): fetch or save the base model again"
         ) from error
-    finally:
-        if had_bar:
-            transformers_logging.enable_progress_bar()
     if missing := sorted(info["missing_keys"]):
         raise BaseModelError(
             f"weights of {part} of '{folder}' lack {len(missing)} tensors, '{missing[0]}' among them: "
@@ -141,32 +142,10 @@ def load_settings(folder: Path) -> tuple[CLIPTokenizer, dict[str, Any]]:
         scheduler_config = DDPMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BaseModelError(
-            f"tokenizer or scheduler of '{folder}' can't be loaded ({_one_line(error)}): "
+            f"tokenizer or scheduler of '{folder}' can't be loaded ({one_line(error)}): "
             "fetch or save the base model again"
         ) from error
     return tokenizer, scheduler_config
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _fetch(base_model: str, revision: str | None) -> Path:
-    patterns = [
-        "tokenizer/*",
-        *(f"{part}/{name}" for names in (CONFIG_FILES, WEIGHT_FILES) for part, name in names.items()),
-    ]
-    patterns += [f"{part}/{name}.index.json" for part, name in WEIGHT_FILES.items()]
-    ignored = [f"*.{variant}*" for variant in VARIANTS]
-    if revision is None:
-        logger.warning("base_revision is not set: '%s' may change from one run to the next", base_model)
-    try:
-        return Path(snapshot_download(base_model, revision=revision, allow_patterns=patterns, ignore_patterns=ignored))
-    except Exception as error:  # the hub client's errors come from several libraries; each means: not reachable
-        reason = str(error).partition("\n")[0].split(". ")[0][:200]
-        raise BaseModelError(
-            f"base model '{base_model}' is neither a folder nor reachable on the hub ({reason}): {OFFLINE_REMEDY}"
-        ) from error
 
 
 def _ensure_complete(folder: Path, base_model: str) -> None:

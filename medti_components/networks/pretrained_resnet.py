@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
@@ -13,6 +12,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.utils import logging as transformers_logging
 
 from medti_components.errors import BaseModelError
+from medti_components.networks.hub_folder import locate_files, one_line, without_loading_bar
 
 FILES = ("config.json", "model.safetensors")
 SETTINGS = (
@@ -69,7 +69,11 @@ class PretrainedResNet(nn.Module):
         Raises:
             BaseModelError: it is neither a folder nor reachable, or holds no ResNet of three channels.
         """
-        folder = _located(pretrained_model, revision)
+        if not isinstance(pretrained_model, str) or not pretrained_model:
+            raise BaseModelError(
+                f"pretrained_model must be a folder or hub id, got {pretrained_model!r}: {OFFLINE_REMEDY}"
+            )
+        folder = locate_files(pretrained_model, revision, "pretrained_model", OFFLINE_REMEDY, FILES)
         return cls(_loaded(folder), num_classes)
 
     @classmethod
@@ -89,51 +93,29 @@ class PretrainedResNet(nn.Module):
         return logits
 
 
-def _located(pretrained_model: str, revision: str | None) -> Path:
-    """Return the folder with the ResNet's files, fetched from the hub when it is no folder."""
-    if not isinstance(pretrained_model, str) or not pretrained_model:
-        raise BaseModelError(f"pretrained_model must be a folder or hub id, got {pretrained_model!r}: {OFFLINE_REMEDY}")
-    folder = Path(pretrained_model).expanduser()
-    if not folder.is_dir():
-        try:
-            folder = Path(snapshot_download(pretrained_model, revision=revision, allow_patterns=list(FILES)))
-        except Exception as error:  # the hub client's errors come from several libraries; each means: not reachable
-            reason = str(error).partition("\n")[0].split(". ")[0][:200]
-            raise BaseModelError(
-                f"pretrained_model '{pretrained_model}' is neither a folder nor reachable on the hub ({reason}): "
-                f"{OFFLINE_REMEDY}"
-            ) from error
-    if missing := [name for name in FILES if not (folder / name).is_file()]:
-        raise BaseModelError(f"pretrained_model '{pretrained_model}' lacks {', '.join(missing)}: {OFFLINE_REMEDY}")
-    return folder
-
-
 def _loaded(folder: Path) -> ResNetModel:
-    verbosity, had_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # that the head for photographs is not used is no news
-    transformers_logging.disable_progress_bar()
     try:
         config = ResNetConfig.from_pretrained(folder, local_files_only=True)
         if config.model_type != "resnet" or config.num_channels != 3:
             raise ValueError(f"it is a '{config.model_type}' of {config.num_channels} channels")
-        loaded: Any = ResNetModel.from_pretrained(
-            folder,
-            config=config,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
+        with without_loading_bar():
+            loaded: Any = ResNetModel.from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
         resnet: ResNetModel = loaded[0]
         if missing := sorted(loaded[1]["missing_keys"]):
             raise ValueError(f"it lacks {missing[0]}")
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise BaseModelError(
-            f"pretrained_model '{folder}' can't be loaded as a ResNet ({' '.join(str(error).split())[:200]}): "
-            f"{OFFLINE_REMEDY}"
+            f"pretrained_model '{folder}' can't be loaded as a ResNet ({one_line(error)}): {OFFLINE_REMEDY}"
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-        if had_bar:
-            transformers_logging.enable_progress_bar()
     return resnet

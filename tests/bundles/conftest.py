@@ -18,9 +18,9 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from medti_components.bundle.error_line import error_line
 from medti_components.data.datasets.radiographs import FINDINGS
-from medti_components.data.phantoms.chest_phantom_studies import write_chest_studies
-from medti_components.data.phantoms.histology_phantom_patches import write_histology_patches
-from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.phantoms.chest_phantom import write_chest_studies
+from medti_components.data.phantoms.histology_phantom import write_histology_patches
+from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 
 
 @pytest.fixture(scope="session")

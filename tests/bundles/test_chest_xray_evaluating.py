@@ -10,7 +10,7 @@ from configs_of_bundles import CHEST, OVERLAYS, load
 from generated_runs import change_lines, write_inpainting, write_interpolation, write_run
 
 from medti_components.data.datasets.radiographs import FINDINGS
-from medti_components.data.phantoms.chest_phantom_studies import write_chest_studies
+from medti_components.data.phantoms.chest_phantom import write_chest_studies
 
 EVALUATE = CHEST / "evaluate.json"
 HEALTHY, HEART, EFFUSION, PNEUMONIA = TOKENS = [f"<chest_xray_{finding}>" for finding in FINDINGS]

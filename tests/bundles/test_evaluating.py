@@ -9,7 +9,7 @@ import pytest
 from configs_of_bundles import OVERLAYS, PROSTATE, load
 from PIL import Image
 
-from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 
 EVALUATE = PROSTATE / "evaluate.json"
 CONCEPTS = ("<prostate_mri_negative>", "<prostate_mri_positive>")

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from medti_components.__main__ import main
-from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 from medti_components.handlers.generated_image_saver import to_pixels
 
 TRAIN, EVALUATE = PROSTATE / "train.json", PROSTATE / "evaluate.json"

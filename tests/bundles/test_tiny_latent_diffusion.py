@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from medti_components.base_model.scene_dataset import WORDS
 from medti_components.base_model.stages import DenoiserStage
 from medti_components.errors import BaseModelError, ConfigError
-from medti_components.networks.embedded_features import CHANNELS, EmbeddedFeatures
+from medti_components.networks.feature_network import CHANNELS, EmbeddedFeatures
 from medti_components.networks.finding_classifier import FindingClassifier
 
 CONFIG = Path(__file__).parents[2] / "bundles/tiny_latent_diffusion/configs/train.json"

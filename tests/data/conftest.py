@@ -10,7 +10,7 @@ import pytest
 from crafted_picai import CraftedStudy, write_crafted_picai
 from monai.bundle import ConfigParser
 
-from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 BUNDLE = BUNDLES / "prostate_mri_textual_inversion"

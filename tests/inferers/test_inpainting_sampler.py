@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tqdm import tqdm
 from medti_components.data.requests.inpainting_input import InpaintingInput
 from medti_components.errors import ConfigError
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
-from medti_components.inferers.inpainting_sampler import InpaintingSampler
+from medti_components.inferers.inpainting_sampler import InpaintingSampler, num_steps_run
 from medti_components.inferers.latent_sampler import SCHEDULERS, LatentSampler
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
@@ -175,3 +176,19 @@ def test_unknown_fill_and_strength_are_refused():
         InpaintingSampler(LatentSampler(), canvas_of(LEFT), fill="latent noise")
     with pytest.raises(ConfigError, match="strength must be above 0 and at most 1, got 2"):
         InpaintingSampler(LatentSampler(), canvas_of(LEFT), strength=2)
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(0.05, 1), (0.29, 5), (0.75, 15), (0.999, 19), (0.9999, 19), (1, 20)])
+def test_strength_is_the_share_of_steps_that_is_run(strength, steps):
+    assert num_steps_run(strength, 20) == steps
+
+
+@pytest.mark.parametrize("strength", [0, -0.5, 1.01, math.nan, "half", True, None])
+def test_strength_out_of_range_is_refused(strength):
+    with pytest.raises(ConfigError, match="^strength must be above 0 and at most 1, got .*: correct --strength"):
+        num_steps_run(strength, 20)
+
+
+def test_strength_that_runs_no_step_is_refused():
+    with pytest.raises(ConfigError, match="strength 0.04 of num_inference_steps 20 must run a step, it runs none: rai"):
+        num_steps_run(0.04, 20)

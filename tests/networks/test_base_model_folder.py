@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from medti_components.errors import BaseModelError
-from medti_components.networks import base_model_folder
+from medti_components.networks import hub_folder
 from medti_components.networks.base_model_folder import (
     checkpoint_fingerprint,
     load_part,
@@ -56,7 +56,7 @@ def test_hub_id_is_fetched_as_safetensors_at_its_revision(micro_base, monkeypatc
         asked.update(kwargs, name=name)
         return str(micro_base)
 
-    monkeypatch.setattr(base_model_folder, "snapshot_download", fetch)
+    monkeypatch.setattr(hub_folder, "snapshot_download", fetch)
     assert locate_base_model("some/model", revision="0123abc") == micro_base
     assert asked["name"] == "some/model"
     assert asked["revision"] == "0123abc"
@@ -66,7 +66,7 @@ def test_hub_id_is_fetched_as_safetensors_at_its_revision(micro_base, monkeypatc
 
 
 def test_hub_id_without_revision_is_warned_of(micro_base, monkeypatch, caplog):
-    monkeypatch.setattr(base_model_folder, "snapshot_download", lambda *args, **kwargs: str(micro_base))
+    monkeypatch.setattr(hub_folder, "snapshot_download", lambda *args, **kwargs: str(micro_base))
     locate_base_model("some/model")
     assert "base_revision is not set" in caplog.text
 

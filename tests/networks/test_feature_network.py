@@ -11,9 +11,13 @@ from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
 from medti_components.base_model.scene_dataset import WORDS, SceneWords
 from medti_components.errors import BaseModelError, ConfigError
-from medti_components.networks import inception_features
-from medti_components.networks.embedded_features import EmbeddedFeatures, save_embedded_features
-from medti_components.networks.feature_network import FeatureNetwork, feature_network
+from medti_components.networks import pretrained_features
+from medti_components.networks.feature_network import (
+    EmbeddedFeatures,
+    FeatureNetwork,
+    feature_network,
+    save_embedded_features,
+)
 from medti_components.networks.finding_classifier import FindingClassifier
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -49,7 +53,7 @@ class Scripted(nn.Module):
 def inception_file(tmp_path, monkeypatch):
     path = tmp_path / "inception.pt"
     torch.jit.script(Scripted()).save(str(path))
-    monkeypatch.setattr(inception_features, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(pretrained_features, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     return path
 
 
@@ -82,7 +86,7 @@ def test_embedded_features_have_unit_scale_on_scenes(tmp_path, monkeypatch):
     scenes = SceneWords(40, image_size=64, show_progress=False)
     path = tmp_path / "embedded.safetensors"
     save_embedded_features(FindingClassifier(3, len(WORDS), (16, 32, 64, 128)), scenes, path)
-    monkeypatch.setattr("medti_components.networks.embedded_features.WEIGHTS", path)
+    monkeypatch.setattr("medti_components.networks.feature_network.WEIGHTS", path)
     found = feature_network()(torch.stack([scenes[index]["image"] for index in range(40)]))
     assert found.mean(dim=0).abs().max() < 0.1
     assert (found.std(dim=0) - 1).abs().max() < 0.1
@@ -90,7 +94,7 @@ def test_embedded_features_have_unit_scale_on_scenes(tmp_path, monkeypatch):
 
 def test_embedded_weights_that_are_missing_or_others(tmp_path, monkeypatch):
     path = tmp_path / "embedded.safetensors"
-    monkeypatch.setattr("medti_components.networks.embedded_features.WEIGHTS", path)
+    monkeypatch.setattr("medti_components.networks.feature_network.WEIGHTS", path)
     pattern = f"^the weights of the embedded features, '{path}', can't be loaded .*: install medti again, or set --feat"
     with pytest.raises(BaseModelError, match=pattern):
         feature_network()
@@ -134,7 +138,7 @@ def test_inception_gets_whole_grey_levels(inception_file):
 
 def test_inception_is_downloaded_once_and_checked(inception_file, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(inception_features, "URL", inception_file.as_uri() + "")
+    monkeypatch.setattr(pretrained_features, "URL", inception_file.as_uri() + "")
     assert feature_network("inception")(pictures()).shape == (3, 3)
     assert (tmp_path / "hub" / "checkpoints" / "inception.pt").is_file()
     inception_file.unlink()
@@ -155,7 +159,7 @@ def test_missing_weights(tmp_path, monkeypatch):
     with pytest.raises(BaseModelError, match=f"^feature_weights '{tmp_path}/no.pt' does not exist: .*{remedy}"):
         feature_network("inception", f"{tmp_path}/no.pt")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(inception_features, "URL", (tmp_path / "nowhere.pt").as_uri())
+    monkeypatch.setattr(pretrained_features, "URL", (tmp_path / "nowhere.pt").as_uri())
     with pytest.raises(BaseModelError, match=f"^the Inception network is not reachable at file:.*{remedy}"):
         feature_network("inception")
     with pytest.raises(BaseModelError, match=f"^feature_weights '{tmp_path}' lacks config.json, .*{remedy}"):
@@ -166,7 +170,7 @@ def test_hub_that_is_not_reachable(monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("medti_components.networks.transformer_features.snapshot_download", unreachable)
+    monkeypatch.setattr("medti_components.networks.hub_folder.snapshot_download", unreachable)
     pattern = r"^feature_weights 'facebook/dinov2-small' is neither a folder nor reachable on the hub \(no network\): "
     with pytest.raises(BaseModelError, match=pattern):
         feature_network("dinov2")
@@ -175,11 +179,11 @@ def test_hub_that_is_not_reachable(monkeypatch):
 def test_hub_models_are_pinned(monkeypatch, dinov2):
     asked = []
 
-    def fetch(model, revision, allow_patterns):
+    def fetch(model, revision, **_):
         asked.append((model, len(revision or "")))
         return str(dinov2)
 
-    monkeypatch.setattr("medti_components.networks.transformer_features.snapshot_download", fetch)
+    monkeypatch.setattr("medti_components.networks.hub_folder.snapshot_download", fetch)
     for name in ("dinov2", "rad-dino"):
         feature_network(name)
     assert asked == [("facebook/dinov2-small", 40), ("microsoft/rad-dino", 40)]

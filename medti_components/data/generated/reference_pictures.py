@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medti_components.data.generated.generated_folder import GeneratedFolder
-from medti_components.data.generated.picture_files import is_generated, picture_files
+from medti_components.data.generated.generated_folder import GeneratedFolder, is_generated, picture_files
 from medti_components.errors import DataError
 from medti_components.transforms.eight_bit_picture import eight_bit_picture, from_pixels, scaled_picture
 

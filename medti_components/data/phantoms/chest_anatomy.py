@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from medti_components.data.phantoms.phantom_set import between
+
 RIGHT, LEFT = -1, 1  # the patient's; signs of x
 
 
@@ -157,32 +159,32 @@ def draw_chest_anatomy(random: np.random.Generator, findings: Collection[str], i
     >>> draw_chest_anatomy(np.random.default_rng(0), ["cardiomegaly"], is_female=True).cardiothoracic_ratio > 0.58
     True
     """
-    half_width = _between(random, 122, 136) if is_female else _between(random, 130, 146)
-    dome = _between(random, 52, 78)
-    dome_v = {RIGHT: dome, LEFT: dome + _between(random, 5, 15)}
+    half_width = between(random, 122, 136) if is_female else between(random, 130, 146)
+    dome = between(random, 52, 78)
+    dome_v = {RIGHT: dome, LEFT: dome + between(random, 5, 15)}
     gas = None
     if random.random() < 0.6:
-        place = (_between(random, 58, 82), dome_v[LEFT] + _between(random, 20, 27))
-        gas = Ellipse(place, (_between(random, 16, 30), _between(random, 8, 13)), _between(random, -0.1, 0.1))
-    size = _between(random, 48, 66)
-    fall = _between(random, 30, 60)
+        place = (between(random, 58, 82), dome_v[LEFT] + between(random, 20, 27))
+        gas = Ellipse(place, (between(random, 16, 30), between(random, 8, 13)), between(random, -0.1, 0.1))
+    size = between(random, 48, 66)
+    fall = between(random, 30, 60)
     breasts = [
-        Ellipse((side * (0.56 * half_width + _between(random, -4, 4)), fall + _between(random, -3, 3)), (size, size))
+        Ellipse((side * (0.56 * half_width + between(random, -4, 4)), fall + between(random, -3, 3)), (size, size))
         for side in (RIGHT, LEFT)
         if is_female
     ]
     anatomy = ChestAnatomy(
         half_width_mm=half_width,
-        wall_mm=_between(random, 20, 42),
-        apex_v=_between(random, -132, -116),
+        wall_mm=between(random, 20, 42),
+        apex_v=between(random, -132, -116),
         dome_v=dome_v,
-        recess_mm=_between(random, 28, 42),
+        recess_mm=between(random, 28, 42),
         heart=_draw_heart(random, half_width, dome_v[LEFT], "cardiomegaly" in findings),
-        pedicle_mm=_between(random, 21, 28),
-        aortic_knob=Ellipse((_between(random, 19, 26), _between(random, -72, -58)), (15.0, _between(random, 14, 18))),
+        pedicle_mm=between(random, 21, 28),
+        aortic_knob=Ellipse((between(random, 19, 26), between(random, -72, -58)), (15.0, between(random, 14, 18))),
         stomach_gas=gas,
         breasts=breasts,
-        rib_gap_mm=_between(random, 21, 25),
+        rib_gap_mm=between(random, 21, 25),
     )
     if "pleural_effusion" in findings:
         anatomy.effusions.extend(_draw_effusions(random))
@@ -191,30 +193,26 @@ def draw_chest_anatomy(random: np.random.Generator, findings: Collection[str], i
     return anatomy
 
 
-def _between(random: np.random.Generator, low: float, high: float) -> float:
-    return float(random.uniform(low, high))
-
-
 def _draw_heart(random: np.random.Generator, half_width: float, dome_v: float, is_large: bool) -> Ellipse:
     """Draw a heart that lies on the left dome, two thirds of it on the left: 40 to 50 % of the thorax, or 60 to 72 %.
 
     A ratio above 0.5 is read as cardiomegaly.
     """
-    ratio = _between(random, 0.60, 0.72) if is_large else _between(random, 0.40, 0.49)
+    ratio = between(random, 0.60, 0.72) if is_large else between(random, 0.40, 0.49)
     reach = ratio * half_width
-    angle = _between(random, 0.3, 0.5)
-    b = reach * _between(random, 0.60, 0.70)
+    angle = between(random, 0.3, 0.5)
+    b = reach * between(random, 0.60, 0.70)
     a = math.sqrt(reach**2 - (b * math.sin(angle)) ** 2) / math.cos(angle)
     height = math.hypot(a * math.sin(angle), b * math.cos(angle))
     return Ellipse(
-        (_between(random, 0.26, 0.36) * reach, dome_v + _between(random, 0.18, 0.34) * height - height), (a, b), angle
+        (between(random, 0.26, 0.36) * reach, dome_v + between(random, 0.18, 0.34) * height - height), (a, b), angle
     )
 
 
 def _draw_effusions(random: np.random.Generator) -> list[Effusion]:
     """Draw fluid at the right, the left or both sides, plainly above the domes."""
     sides = ((RIGHT,), (LEFT,), (RIGHT, LEFT))[int(random.choice(3, p=(0.4, 0.35, 0.25)))]
-    return [Effusion(side, _between(random, 14, 62), _between(random, 22, 42)) for side in sides]
+    return [Effusion(side, between(random, 14, 62), between(random, 22, 42)) for side in sides]
 
 
 def _draw_opacities(random: np.random.Generator, anatomy: ChestAnatomy) -> list[Ellipse]:
@@ -223,10 +221,60 @@ def _draw_opacities(random: np.random.Generator, anatomy: ChestAnatomy) -> list[
     blobs = []
     for side in sides:
         for _ in range(int(random.integers(1, 3))):
-            t = _between(random, 0.45, 0.74) * anatomy.half_width_mm
-            v = _between(random, -65, anatomy.dome_v[side] - 42)
+            t = between(random, 0.45, 0.74) * anatomy.half_width_mm
+            v = between(random, -65, anatomy.dome_v[side] - 42)
             for _ in range(int(random.integers(6, 11))):
                 place = (side * (t + random.normal(0, 13)), v + random.normal(0, 13))
-                size = _between(random, 7, 14)
-                blobs.append(Ellipse(place, (size, size * _between(random, 0.7, 1.2))))
+                size = between(random, 7, 14)
+                blobs.append(Ellipse(place, (size, size * between(random, 0.7, 1.2))))
     return blobs
+
+
+def vessels(random: np.random.Generator, anatomy: ChestAnatomy, grid: PlaneGrid) -> np.ndarray:
+    """Draw both hila and the vessels that leave them, ever finer."""
+    image = np.zeros_like(grid.x)
+    for side, hilum_v in ((RIGHT, -14.0), (LEFT, -24.0)):
+        place = (side * random.uniform(34, 42), hilum_v + random.uniform(-5, 5))
+        image = np.maximum(image, 0.20 * Ellipse(place, (12.0, 20.0), side * 0.3).share(grid, 16.0))
+        for angle in np.linspace(-1.25, 1.35, 9) + random.uniform(-0.12, 0.12, size=9):
+            length, bend = random.uniform(55, 95), random.uniform(-0.007, 0.007)
+            along = (side * (grid.x - place[0])) * np.cos(angle) + (grid.v - place[1]) * np.sin(angle)
+            across = -(side * (grid.x - place[0])) * np.sin(angle) + (grid.v - place[1]) * np.cos(angle)
+            across = across - bend * along * along
+            width = np.clip(3.2 * (1 - along / length), 0.8, 3.2)
+            fade = np.clip(1 - along / length, 0, 1) * (along > 0)
+            image = np.maximum(image, 0.13 * fade * np.exp(-0.5 * (across / width) ** 2))
+    return image
+
+
+def bones(random: np.random.Generator, anatomy: ChestAnatomy, grid: PlaneGrid, view: str) -> np.ndarray:
+    """Draw spine, ribs, collarbones, shoulder blades and the heads of the upper arms, to be added."""
+    t = np.abs(grid.x)
+    within = soft(anatomy.lateral_mm(grid.v) + 4 - t, 3.0)
+    within *= 0.25 + 0.75 * soft(anatomy.dome_v[LEFT] + 0.6 * anatomy.recess_mm - grid.v, 25.0)
+    spine = soft(16 - t, 3.0) * (0.03 + 0.012 * np.cos(2 * np.pi * grid.v / 21 + random.uniform(0, 6)))
+    image = spine * soft(anatomy.dome_v[LEFT] + 70 - grid.v, 30.0)
+    out = t / anatomy.half_width_mm
+    strength = random.uniform(0.045, 0.075)
+    for rib in range(10):
+        start_v = anatomy.apex_v + 14 + rib * anatomy.rib_gap_mm
+        across = grid.v - (start_v - 10 * np.sin(2.2 * out) + (24 + 2.2 * rib) * out**2.2)
+        image += strength * _bar(across, 5.0) * soft(t - 18, 6.0) * within
+        if 1 <= rib <= 6:
+            across = grid.v - (start_v + 4 + 62 * np.clip(1.02 - out, 0, None) ** 1.3 + 10)
+            image += 0.5 * strength * _bar(across, 6.0) * soft(t - 0.42 * anatomy.half_width_mm, 22.0) * within
+    tilt, lift = (random.uniform(-0.05, 0.12), 8.0) if view == "AP" else (random.uniform(0.12, 0.3), 0.0)
+    across = grid.v - (anatomy.apex_v + 30 - lift - tilt * (t - 20) + 5 * np.sin(t / 24))
+    image += 0.12 * _bar(across, 6.0) * soft(t - 14, 5.0) * soft(165 - t, 8.0)
+    blade_t = anatomy.half_width_mm + (2 if view == "AP" else 30)
+    for side in (RIGHT, LEFT):
+        blade = Ellipse((side * blade_t, -48.0), (24.0, 56.0), -side * random.uniform(0.1, 0.3))
+        image += 0.05 * blade.share(grid, 5.0)
+        joint = (side * (anatomy.half_width_mm + anatomy.wall_mm + random.uniform(14, 24)), anatomy.apex_v + 32)
+        image += 0.13 * Ellipse(joint, (23.0, 25.0)).share(grid, 4.0)
+    return image
+
+
+def _bar(across: np.ndarray, half_width_mm: float) -> np.ndarray:
+    """Return the profile of a flat bone: bright rims about a paler middle."""
+    return soft(half_width_mm - np.abs(across), 2.5) * (0.7 + 0.3 * np.clip(np.abs(across) / half_width_mm, 0, 1) ** 2)

@@ -1,21 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A phantom of a frontal chest radiograph, drawn from a seed."""
+"""A phantom of a frontal chest radiograph, drawn from a seed, and sets in CheXpert's files."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
+from medti_components.data.datasets.chexpert import COLUMNS, COLUMNS_OF_FINDINGS, TABLE
+from medti_components.data.datasets.radiographs import FINDINGS
 from medti_components.data.phantoms.chest_anatomy import (
     LEFT,
     RIGHT,
     ChestAnatomy,
     Ellipse,
     PlaneGrid,
+    bones,
     draw_chest_anatomy,
     soft,
+    vessels,
 )
-from medti_components.data.phantoms.spline_texture import spline_weights
+from medti_components.data.phantoms.phantom_set import (
+    check_numbers,
+    read_table,
+    smooth_values,
+    spline_weights,
+    write_table,
+)
+from medti_components.errors import ConfigError, OutputError
+from medti_components.files import ensure_writable_directory, write_atomically
 from medti_components.random_streams import stream_seed
 
 SHORTER_EDGE = 320  # pixels, as in CheXpert's small version
@@ -77,11 +92,11 @@ def chest_phantom(
 
     image = _soft_tissue(random, anatomy, grid, lungs, view)
     image += lungs * (1 - heart) * 0.022 * _texture(random, grid, grain_mm=26.0)
-    image += lungs * _vessels(random, anatomy, grid)
+    image += lungs * vessels(random, anatomy, grid)
     image = _over(image, 0.85 * opacity, CONSOLIDATION)
     image = _over(image, 0.96 * effusion, FLUID)
     image = _over(image, 0.94 * heart, HEART)
-    image += _bones(random, anatomy, grid, view) * (1 - 0.6 * np.maximum(heart, effusion))
+    image += bones(random, anatomy, grid, view) * (1 - 0.6 * np.maximum(heart, effusion))
     if has_devices:
         image += _devices(random, anatomy, grid)
     if random.random() < 0.5:
@@ -169,56 +184,6 @@ def _soft_tissue(
     return image + body * shade - 0.10 * windpipe * body
 
 
-def _vessels(random: np.random.Generator, anatomy: ChestAnatomy, grid: PlaneGrid) -> np.ndarray:
-    """Draw both hila and the vessels that leave them, ever finer."""
-    image = np.zeros_like(grid.x)
-    for side, hilum_v in ((RIGHT, -14.0), (LEFT, -24.0)):
-        place = (side * random.uniform(34, 42), hilum_v + random.uniform(-5, 5))
-        image = np.maximum(image, 0.20 * Ellipse(place, (12.0, 20.0), side * 0.3).share(grid, 16.0))
-        for angle in np.linspace(-1.25, 1.35, 9) + random.uniform(-0.12, 0.12, size=9):
-            length, bend = random.uniform(55, 95), random.uniform(-0.007, 0.007)
-            along = (side * (grid.x - place[0])) * np.cos(angle) + (grid.v - place[1]) * np.sin(angle)
-            across = -(side * (grid.x - place[0])) * np.sin(angle) + (grid.v - place[1]) * np.cos(angle)
-            across = across - bend * along * along
-            width = np.clip(3.2 * (1 - along / length), 0.8, 3.2)
-            fade = np.clip(1 - along / length, 0, 1) * (along > 0)
-            image = np.maximum(image, 0.13 * fade * np.exp(-0.5 * (across / width) ** 2))
-    return image
-
-
-def _bones(random: np.random.Generator, anatomy: ChestAnatomy, grid: PlaneGrid, view: str) -> np.ndarray:
-    """Draw spine, ribs, collarbones, shoulder blades and the heads of the upper arms, to be added."""
-    t = np.abs(grid.x)
-    within = soft(anatomy.lateral_mm(grid.v) + 4 - t, 3.0)
-    within *= 0.25 + 0.75 * soft(anatomy.dome_v[LEFT] + 0.6 * anatomy.recess_mm - grid.v, 25.0)
-    spine = soft(16 - t, 3.0) * (0.03 + 0.012 * np.cos(2 * np.pi * grid.v / 21 + random.uniform(0, 6)))
-    image = spine * soft(anatomy.dome_v[LEFT] + 70 - grid.v, 30.0)
-    out = t / anatomy.half_width_mm
-    strength = random.uniform(0.045, 0.075)
-    for rib in range(10):
-        start_v = anatomy.apex_v + 14 + rib * anatomy.rib_gap_mm
-        across = grid.v - (start_v - 10 * np.sin(2.2 * out) + (24 + 2.2 * rib) * out**2.2)
-        image += strength * _bar(across, 5.0) * soft(t - 18, 6.0) * within
-        if 1 <= rib <= 6:
-            across = grid.v - (start_v + 4 + 62 * np.clip(1.02 - out, 0, None) ** 1.3 + 10)
-            image += 0.5 * strength * _bar(across, 6.0) * soft(t - 0.42 * anatomy.half_width_mm, 22.0) * within
-    tilt, lift = (random.uniform(-0.05, 0.12), 8.0) if view == "AP" else (random.uniform(0.12, 0.3), 0.0)
-    across = grid.v - (anatomy.apex_v + 30 - lift - tilt * (t - 20) + 5 * np.sin(t / 24))
-    image += 0.12 * _bar(across, 6.0) * soft(t - 14, 5.0) * soft(165 - t, 8.0)
-    blade_t = anatomy.half_width_mm + (2 if view == "AP" else 30)
-    for side in (RIGHT, LEFT):
-        blade = Ellipse((side * blade_t, -48.0), (24.0, 56.0), -side * random.uniform(0.1, 0.3))
-        image += 0.05 * blade.share(grid, 5.0)
-        joint = (side * (anatomy.half_width_mm + anatomy.wall_mm + random.uniform(14, 24)), anatomy.apex_v + 32)
-        image += 0.13 * Ellipse(joint, (23.0, 25.0)).share(grid, 4.0)
-    return image
-
-
-def _bar(across: np.ndarray, half_width_mm: float) -> np.ndarray:
-    """Return the profile of a flat bone: bright rims about a paler middle."""
-    return soft(half_width_mm - np.abs(across), 2.5) * (0.7 + 0.3 * np.clip(np.abs(across) / half_width_mm, 0, 1) ** 2)
-
-
 def _devices(random: np.random.Generator, anatomy: ChestAnatomy, grid: PlaneGrid) -> np.ndarray:
     """Draw one to three wires with their electrodes, to be added."""
     image = np.zeros_like(grid.x)
@@ -252,5 +217,151 @@ def _texture(random: np.random.Generator, grid: PlaneGrid, grain_mm: float) -> n
     """Return smooth random values of about unit spread, with grains of about ``grain_mm``."""
     spacing_mm = float(np.hypot(grid.x[0, 1] - grid.x[0, 0], grid.v[0, 1] - grid.v[0, 0]))
     rows, columns = (spline_weights(np.arange(size, dtype=np.float32), grain_mm / spacing_mm) for size in grid.x.shape)
-    knots = random.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
-    return rows @ knots @ columns.T
+    return smooth_values(random, rows, columns)
+
+
+FOLDER = "CheXpert-v1.0-phantom"
+DISEASES = FINDINGS[1:]
+OTHER_KINDS = ("several_findings", "other_view", "uncertain")
+MAX_IMAGES = 100_000  # of a kind
+
+_KINDS = (*FINDINGS, *OTHER_KINDS)
+_SECOND_STUDY_EVERY = 10
+_JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """One image to be drawn: the kind of case, its number among those, what it shows and what the table says.
+
+    Every tenth image of a kind is the second study of the patient before it.
+    """
+
+    kind: str
+    index: int
+    patient_index: int
+    patient_id: str
+    study: int
+    view: str
+    findings: tuple[str, ...]
+    labels: Mapping[str, float]
+
+    @classmethod
+    def of(cls, seed: int, kind: str, index: int) -> "PhantomCase":
+        """Return the case at ``index`` of its kind; it depends on the arguments alone.
+
+        >>> case = PhantomCase.of(seed=0, kind="pneumonia", index=9)
+        >>> case.patient_id, case.study, case.view, case.findings
+        ('patient1300008', 2, 'AP', ('pneumonia',))
+        """
+        is_second = index % _SECOND_STUDY_EVERY == _SECOND_STUDY_EVERY - 1
+        patient_index = index - is_second
+        number = 10 * MAX_IMAGES * (seed + 1) + MAX_IMAGES * _KINDS.index(kind) + patient_index
+        random = np.random.default_rng(stream_seed(seed, "chest phantom case", kind, patient_index))
+        shown, labels = _findings(random, kind)
+        view = "PA" if kind == "other_view" else "AP"
+        return cls(kind, index, patient_index, f"patient{number}", 1 + is_second, view, shown, labels)
+
+    @property
+    def path(self) -> str:
+        """Where the image lies, as in the column Path."""
+        return f"{FOLDER}/train/{self.patient_id}/study{self.study}/view1_frontal.jpg"
+
+    def phantom(self, seed: int) -> ChestPhantom:
+        """Draw the image."""
+        return chest_phantom(seed, self.kind, self.index, self.findings, self.view, self.patient_index)
+
+
+def _findings(random: np.random.Generator, kind: str) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Return the diseases that are shown, and the values of the findings' columns in the table."""
+    if kind in FINDINGS:
+        shown: tuple[str, ...] = (kind,) if kind in DISEASES else ()
+        return shown, {kind: 1.0}
+    if kind == "several_findings":
+        chosen = random.permutation(DISEASES)[: int(random.integers(2, 4))].tolist()
+        shown = tuple(name for name in DISEASES if name in chosen)
+        return shown, dict.fromkeys(shown, 1.0)
+    if kind == "other_view":
+        name = str(random.choice(FINDINGS))
+        return ((name,) if name in DISEASES else ()), {name: 1.0}
+    first, second = random.permutation(DISEASES)[:2].tolist()
+    shown = (first, second) if random.random() < 0.5 else (first,)
+    return shown, {first: 1.0, second: -1.0}
+
+
+def write_chest_studies(
+    output_dir: str | Path,
+    num_of_findings: Mapping[str, int],
+    seed: int,
+    share_of_others: float = 0.25,
+    show_progress: bool = True,
+) -> list[str]:
+    """Write phantom radiographs as CheXpert has them, and return their paths relative to ``output_dir``.
+
+    Under ``output_dir/CheXpert-v1.0-phantom``: ``train/<patient>/study<n>/view1_frontal.jpg`` and ``train.csv``. A case
+    depends on ``seed``, its kind and its number among those of its kind alone. Phantoms that are there already stay.
+
+    Args:
+        output_dir: folder to write to; ``dataset_dir`` for :func:`chexpert_datalist`.
+        num_of_findings: how many AP images show each of :data:`FINDINGS`, and none of the others.
+        seed: another one gives other patients, with other numbers.
+        share_of_others: as many more images, as a share of those: with several findings, in PA view, and with a
+            finding that is uncertain, in turn.
+        show_progress: whether a bar with the time left goes to stderr.
+
+    Raises:
+        ConfigError: a number is negative, or more than a hundred thousand images of a kind are asked for.
+        OutputError: the folder is not writable, or its table lists patients.
+    """
+    cases = _cases(num_of_findings, seed, share_of_others)
+    folder = ensure_writable_directory(output_dir)
+    table_path = folder / FOLDER / TABLE
+    rows = _listed_phantoms(table_path)
+    for case in tqdm(cases, desc="phantom radiographs", unit="image", disable=not show_progress):
+        phantom = case.phantom(seed)
+        with write_atomically(folder / case.path) as temporary:
+            Image.fromarray(phantom.image).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
+        rows[case.path] = _row(case, phantom, seed)
+    write_table(table_path, COLUMNS, (row for _, row in sorted(rows.items())))
+    return [case.path for case in cases]
+
+
+def _cases(num_of_findings: Mapping[str, int], seed: int, share_of_others: float) -> list[PhantomCase]:
+    check_numbers({f"num_{name}": number for name, number in num_of_findings.items()} | {"seed": seed}, MAX_IMAGES)
+    if isinstance(share_of_others, bool) or not 0 <= share_of_others <= 1:
+        raise ConfigError(
+            f"share_of_others must be a number from 0 to 1, got {share_of_others!r}: correct --share_of_others"
+        )
+    num_of_kinds = {**num_of_findings, **dict.fromkeys(OTHER_KINDS, 0)}
+    for index in range(round(share_of_others * sum(num_of_findings.values()))):
+        num_of_kinds[OTHER_KINDS[index % len(OTHER_KINDS)]] += 1
+    return [PhantomCase.of(seed, kind, index) for kind, number in num_of_kinds.items() for index in range(number)]
+
+
+def _listed_phantoms(table_path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a table that phantoms were written beside before, by path."""
+    rows = read_table(table_path)
+    if any(PurePosixPath(row.get("Path") or "").parts[:1] != (FOLDER,) for row in rows):
+        raise OutputError(f"'{table_path}' lists images that are no phantoms: choose another --output_dir")
+    return {row["Path"]: row for row in rows}
+
+
+def _row(case: PhantomCase, phantom: ChestPhantom, seed: int) -> dict[str, str]:
+    """Return the row of the table; most of what is not shown is blank there, as in CheXpert, some of it 0."""
+    random = np.random.default_rng(stream_seed(seed, "chest phantom table", case.kind, case.index))
+    patient = np.random.default_rng(stream_seed(seed, "chest phantom patient", case.kind, case.patient_index))
+    row = dict.fromkeys(COLUMNS, "")
+    row |= {
+        "Path": case.path,
+        "Sex": "Female" if phantom.is_female else "Male",
+        "Age": str(patient.integers(18, 91)),
+        "Frontal/Lateral": "Frontal",
+        "AP/PA": case.view,
+        "Support Devices": "1.0" if phantom.has_devices else "",
+    }
+    for column, name in COLUMNS_OF_FINDINGS.items():
+        absent = "0.0" if name in DISEASES and random.random() < 0.15 else ""
+        row[column] = f"{case.labels[name]:.1f}" if name in case.labels else absent
+    if "pneumonia" in case.findings:
+        row["Lung Opacity"] = "1.0"
+    return row

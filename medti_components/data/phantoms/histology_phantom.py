@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A phantom of a stained section of a lymph node, seen through a microscope, drawn from a seed."""
+"""A phantom of a stained section of a lymph node, drawn from a seed, and sets in Patch Camelyon's files."""
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import h5py
 import numpy as np
+from tqdm import tqdm
 
-from medti_components.data.datasets.patch_camelyon_files import PATCH_SIZE
-from medti_components.data.phantoms.spline_texture import spline_weights
+from medti_components.data.datasets.patch_camelyon_files import CLASSES, PATCH_SIZE, SPLIT_FILES, PatchCamelyonFiles
+from medti_components.data.phantoms.phantom_set import check_numbers, smooth_values, spline_weights
+from medti_components.errors import OutputError
+from medti_components.files import ensure_writable_directory
 from medti_components.random_streams import stream_seed
 
 PATCHES_OF_A_SLIDE = 8
@@ -92,8 +97,7 @@ class _Section:
     def texture(self, grain: float) -> np.ndarray:
         """Return smooth random values of about unit spread, with grains of about ``grain`` pixels."""
         weights = _weights(grain)
-        knots = self.random.standard_normal((weights.shape[1], weights.shape[1]), dtype=np.float32)
-        return weights @ knots @ weights.T
+        return smooth_values(self.random, weights, weights)
 
     def tumor_share(self) -> np.ndarray:
         """Return the share of tumour, 0 to 1: a ragged nest over part of the centre at least, often over all."""
@@ -252,3 +256,63 @@ def _reduced(field: np.ndarray) -> np.ndarray:
     """Average squares of the fine grid to the patch's pixels."""
     step = _OVERSAMPLING
     return np.add.reduce([field[row::step, column::step] for row in range(step) for column in range(step)]) / step**2
+
+
+MAX_PATCHES = 100_000  # of a class and file
+SOURCE = "phantom"
+
+
+def write_histology_patches(
+    output_dir: str | Path, num_normal: int, num_tumor: int, seed: int, show_progress: bool = True
+) -> list[Path]:
+    """Write phantom patches as Patch Camelyon has them, and return the paths of the files.
+
+    ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5``, the three of differing slides, the classes mixed within
+    each. A patch depends on ``seed``, its file, its class and its number among those of its class alone. Phantoms that
+    are there already are replaced.
+
+    Args:
+        output_dir: folder to write to; ``dataset_dir`` for :func:`patch_camelyon_datalist`.
+        num_normal: patches without tumour in each of the three.
+        num_tumor: patches with tumour in each of the three.
+        seed: another one gives other slides.
+        show_progress: whether a bar with the time left goes to stderr.
+
+    Raises:
+        ConfigError: a number is negative, or more than a hundred thousand patches of a class are asked for.
+        OutputError: the folder is not writable, or holds patches that are no phantoms.
+    """
+    check_numbers({"num_normal": num_normal, "num_tumor": num_tumor, "seed": seed}, MAX_PATCHES)
+    folder = ensure_writable_directory(output_dir)
+    pairs = {split: PatchCamelyonFiles.of(folder, split) for split in SPLIT_FILES}
+    paths = [path for files in pairs.values() for path in (files.x, files.y)]
+    for path in paths:
+        _check_replaceable(path)
+    with tqdm(
+        total=len(pairs) * (num_normal + num_tumor), desc="phantom patches", unit="patch", disable=not show_progress
+    ) as bar:
+        for split, files in pairs.items():
+            order = np.random.default_rng(stream_seed(seed, "histology phantom order", split))
+            labels = order.permutation([0] * num_normal + [1] * num_tumor).astype(int).tolist()
+            files.write(labels, _drawn(seed, split, labels, bar), source=SOURCE)
+    return paths
+
+
+def _drawn(seed: int, split: str, labels: Sequence[int], bar: tqdm) -> Iterator[np.ndarray]:
+    numbers = [0] * len(CLASSES)
+    for label in labels:
+        yield histology_phantom(seed, split, CLASSES[label], numbers[label]).image
+        numbers[label] += 1
+        bar.update()
+
+
+def _check_replaceable(path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        with h5py.File(path, "r") as file:
+            is_phantom = file.attrs.get("source") == SOURCE
+    except OSError:
+        is_phantom = False
+    if not is_phantom:
+        raise OutputError(f"'{path}' holds patches that are no phantoms: choose another --output_dir")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from medti_components.data.phantoms.phantom_set import between
 from medti_components.errors import ConfigError
 
 # Signal of each tissue on (T2W, ADC, HBV) as a share of the brightest, with fat suppressed on the diffusion sequences.
@@ -157,8 +158,8 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str
     """
     check_difficulty(difficulty)
     gland = Ellipsoid(
-        (0.0, _between(random, 0, 5), _between(random, -2, 2)),
-        (_between(random, 21, 28), _between(random, 16, 22), _between(random, 16, 19)),
+        (0.0, between(random, 0, 5), between(random, -2, 2)),
+        (between(random, 21, 28), between(random, 16, 22), between(random, 16, 19)),
     )
     surroundings = [
         *_draw_pelvic_wall(random),
@@ -175,8 +176,8 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str
     findings: list[Finding] = [(lesion, (1.0, 1.0, 1.0))] if lesion else []
     if difficulty == "hard":
         findings = _draw_findings(random, gland, lesion)
-    scale, turn = _between(random, 0.93, 1.07), _between(random, -0.06, 0.06)
-    shift = (_between(random, -4, 4), _between(random, -3, 3))
+    scale, turn = between(random, 0.93, 1.07), between(random, -0.06, 0.06)
+    shift = (between(random, -4, 4), between(random, -3, 3))
 
     def moved(parts: list[Painted]) -> list[Painted]:
         return [(shape.moved(scale, turn, shift), signal, edge) for shape, signal, edge in parts]
@@ -189,10 +190,6 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str
         isup_grade,
         [(shape.moved(scale, turn, shift), shares) for shape, shares in findings],
     )
-
-
-def _between(random: np.random.Generator, low: float, high: float) -> float:
-    return float(random.uniform(low, high))
 
 
 def _draw_pelvic_wall(random: np.random.Generator) -> list[Painted]:
@@ -216,30 +213,30 @@ def _draw_pelvic_wall(random: np.random.Generator) -> list[Painted]:
             (_beside(random, side, 28, -112, 8, 5, 0.0), HOT_SPOT, 1.5),
         ]
     coccyx = Ellipsoid(
-        (_between(random, -2, 2), _between(random, 64, 72), 0.0), (_between(random, 6, 9), _between(random, 4, 6), 60.0)
+        (between(random, -2, 2), between(random, 64, 72), 0.0), (between(random, 6, 9), between(random, 4, 6), 60.0)
     )
     return [*parts, (coccyx.grown(1.5), CORTEX, 1.5), (coccyx, MARROW, 1.5)]
 
 
 def _beside(random: np.random.Generator, side: int, u: float, v: float, a: float, b: float, angle: float) -> Ellipsoid:
     """Return an ellipsoid at one side (-1 right, 1 left), about the size and place given, through all slices."""
-    size = _between(random, 0.92, 1.08)
-    centre = (side * (u + _between(random, -2, 2)), v + _between(random, -3, 3), 0.0)
-    return Ellipsoid(centre, (a * size, b * size, 90.0), side * (angle + _between(random, -0.06, 0.06)))
+    size = between(random, 0.92, 1.08)
+    centre = (side * (u + between(random, -2, 2)), v + between(random, -3, 3), 0.0)
+    return Ellipsoid(centre, (a * size, b * size, 90.0), side * (angle + between(random, -0.06, 0.06)))
 
 
 def _draw_rectum(random: np.random.Generator, gland: Ellipsoid) -> list[Painted]:
-    a, b = _between(random, 10, 16), _between(random, 8, 13)
-    v = gland.centre_mm[1] + gland.half_axes_mm[1] + b + _between(random, 0, 2)
-    rectum = Ellipsoid((_between(random, -4, 4), v, 0.0), (a, b, 80.0), _between(random, -0.2, 0.2))
+    a, b = between(random, 10, 16), between(random, 8, 13)
+    v = gland.centre_mm[1] + gland.half_axes_mm[1] + b + between(random, 0, 2)
+    rectum = Ellipsoid((between(random, -4, 4), v, 0.0), (a, b, 80.0), between(random, -0.2, 0.2))
     return [(rectum, RECTAL_WALL, 1.5), (replace(rectum, half_axes_mm=(0.66 * a, 0.6 * b, 80.0)), GAS, 2.0)]
 
 
 def _draw_bladder(random: np.random.Generator, gland: Ellipsoid) -> list[Painted]:
-    half_axes = (_between(random, 19, 32), _between(random, 10, 17), _between(random, 40, 60))
-    v = gland.centre_mm[1] - gland.half_axes_mm[1] - 0.85 * half_axes[1] - _between(random, 1, 4)
-    centre = (_between(random, -4, 4), v, _between(random, 10, 25))
-    bladder = Ellipsoid(centre, half_axes, _between(random, -0.1, 0.1))
+    half_axes = (between(random, 19, 32), between(random, 10, 17), between(random, 40, 60))
+    v = gland.centre_mm[1] - gland.half_axes_mm[1] - 0.85 * half_axes[1] - between(random, 1, 4)
+    centre = (between(random, -4, 4), v, between(random, 10, 25))
+    bladder = Ellipsoid(centre, half_axes, between(random, -0.1, 0.1))
     return [(bladder.grown(2.0), MUSCLE, 1.5), (bladder, URINE, 1.5)]
 
 
@@ -247,45 +244,45 @@ def _draw_transition_zone(random: np.random.Generator, gland: Ellipsoid) -> list
     """Draw the transition zone in the front of the gland, with four to seven nodules."""
     (_, v, s), (a, b, c) = gland.centre_mm, gland.half_axes_mm
     zone = Ellipsoid(
-        (_between(random, -1, 1), v - 0.2 * b, s + 2),
-        (a * _between(random, 0.62, 0.76), b * _between(random, 0.58, 0.72), 0.8 * c),
+        (between(random, -1, 1), v - 0.2 * b, s + 2),
+        (a * between(random, 0.62, 0.76), b * between(random, 0.58, 0.72), 0.8 * c),
     )
     parts: list[Painted] = [(zone.grown(1.0), CAPSULE, 1.5), (zone, TRANSITION_ZONE, 1.5)]
     (zu, zv, zs), (za, zb, zc) = zone.centre_mm, zone.half_axes_mm
     for _ in range(int(random.integers(4, 8))):
-        angle, distance = _between(random, -math.pi, math.pi), _between(random, 0.2, 0.7)
-        radius, depth = _between(random, 2.5, 5.0), _between(random, -0.5, 0.5)
+        angle, distance = between(random, -math.pi, math.pi), between(random, 0.2, 0.7)
+        radius, depth = between(random, 2.5, 5.0), between(random, -0.5, 0.5)
         centre = (zu + distance * za * math.cos(angle), zv + distance * zb * math.sin(angle), zs + depth * zc)
-        nodule = Ellipsoid(centre, (radius, radius * _between(random, 0.7, 1.2), 1.5 * radius))
-        signal = _between(random, -1, 1)
+        nodule = Ellipsoid(centre, (radius, radius * between(random, 0.7, 1.2), 1.5 * radius))
+        signal = between(random, -1, 1)
         parts.append((nodule, (0.46 + 0.2 * signal, 0.52 + 0.1 * signal, 0.36 - 0.04 * signal), 2.0))
     return parts
 
 
 def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     """Place a lesion: in seven of ten in the peripheral zone at the back, else further forward."""
-    longer = _between(random, 5.0, 9.0)
-    return _placed(random, gland, longer, max(4.5, longer * _between(random, 0.75, 1.0)), (5.0, 9.0), 0.4)
+    longer = between(random, 5.0, 9.0)
+    return _placed(random, gland, longer, max(4.5, longer * between(random, 0.75, 1.0)), (5.0, 9.0), 0.4)
 
 
 def _draw_small(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:
     """Place a small finding near the middle of the gland, where a slice of either class shows it."""
-    longer = _between(random, *SMALL_MM)
-    return _placed(random, gland, longer, longer * _between(random, 0.75, 1.0), (5.0, 8.0), 0.12)
+    longer = between(random, *SMALL_MM)
+    return _placed(random, gland, longer, longer * between(random, 0.75, 1.0), (5.0, 8.0), 0.12)
 
 
 def _draw_findings(random: np.random.Generator, gland: Ellipsoid, lesion: Ellipsoid | None) -> list[Finding]:
     """Draw the contrast of a lesion, and look-alikes; what is like a lesion in all is the last."""
     findings: list[Finding] = []
     if random.random() < HALF_ALIKE:
-        strength = _between(random, 0.3, 0.6)
+        strength = between(random, 0.3, 0.6)
         t2w, adc, hbv = LOOK_ALIKES[int(random.integers(len(LOOK_ALIKES)))]
         findings.append((_draw_small(random, gland), (strength * t2w, strength * adc, strength * hbv)))
     chance = random.random()
-    strength = _between(random, *PLAIN)
+    strength = between(random, *PLAIN)
     if lesion is not None:
         if chance < SHARE_FAINT:
-            strength = _between(random, *FAINT)
+            strength = between(random, *FAINT)
         findings.append((lesion, (strength,) * 3))
     elif chance < WHOLLY_ALIKE:
         findings.append((_draw_small(random, gland), (strength,) * 3))
@@ -303,12 +300,12 @@ def _placed(
     (u, v, s), (a, b, c) = gland.centre_mm, gland.half_axes_mm
     side = random.choice((-1, 1))
     is_posterior = random.random() < 0.7
-    angle = _between(random, 0.2, 1.45) if is_posterior else _between(random, -1.2, -0.3)
+    angle = between(random, 0.2, 1.45) if is_posterior else between(random, -1.2, -0.3)
     room = 1 - 0.9 * shorter / b  # the surface of the lesion reaches about the surface of the gland
     centre = (
         u + side * room * a * math.cos(angle),
         v + room * b * math.sin(angle),
-        s + _between(random, -spread, spread) * c,
+        s + between(random, -spread, spread) * c,
     )
     along_surface = math.atan2(math.cos(angle), -side * math.sin(angle))
-    return Ellipsoid(centre, (longer, shorter, _between(random, *heights)), along_surface)
+    return Ellipsoid(centre, (longer, shorter, between(random, *heights)), along_surface)

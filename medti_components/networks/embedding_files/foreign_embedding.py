@@ -1,12 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embedding files of any tool, told apart by their content.
-
-Three containers (safetensors, the zip archive of ``torch.save``, PNG) hold one of these layouts:
-
-- web UI: ``string_to_param`` with one tensor (n, width); name, step and checkpoint beside it;
-- kohya: ``emb_params``; OneTrainer: ``emp_params``;
-- diffusers, and our own: the token, alone (n, width), or with further slots ``token_1``, ``token_2``, ... (width,).
-"""
+"""Embedding files of any tool, told apart by their content, and files written as another tool reads them."""
 
 import hashlib
 import math
@@ -19,6 +12,8 @@ import torch
 from torch import Tensor
 
 from medti_components.errors import EmbeddingError
+from medti_components.files import save_tensors_atomically
+from medti_components.networks.concept_embedding import ensure_concept_token
 from medti_components.networks.embedding_files.embedding_file import (
     IMPORT_IT,
     ensure_rows,
@@ -27,7 +22,7 @@ from medti_components.networks.embedding_files.embedding_file import (
     read_content,
     read_safetensors,
 )
-from medti_components.networks.embedding_files.embedding_picture import read_embedding_picture
+from medti_components.networks.embedding_files.embedding_picture import read_embedding_picture, save_embedding_picture
 from medti_components.networks.embedding_files.tensor_archive import read_tensor_archive
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -156,3 +151,51 @@ def _provenance_of_web_ui(values: Mapping[str, Any]) -> dict[str, str]:
 def _storable(text: str) -> str:
     """Return ``text`` without the half characters that JSON and pickle can spell and UTF-8 can't."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+FILE_ENDINGS = {"diffusers": ".safetensors", "webui": ".safetensors", "kohya": ".safetensors", "png": ".png"}
+
+
+def export_embedding(path: str | Path, layout: str, token: str, rows: Tensor, metadata: Mapping[str, str]) -> None:
+    """Write ``rows`` (n, width) as another tool reads them, in the precision that they have (float32 in a PNG).
+
+    - ``diffusers``: one tensor, its key the token. ``load_textual_inversion`` takes the token from it.
+    - ``webui``: the same; the web UI loads safetensors and takes the file's name, without its ending, as the word.
+    - ``kohya``: one tensor ``emb_params``; the token goes into the metadata.
+    - ``png``: the web UI's picture with a text chunk; the web UI takes the word from within.
+
+    Args:
+        path: the file; tools go by its ending, which must be that of the layout.
+        layout: one of the above.
+        token: the word.
+        rows: its vectors.
+        metadata: provenance; goes along in every layout.
+
+    Raises:
+        EmbeddingError: unknown layout, another file ending, a bad token or rows.
+        OutputError: the file can't be written.
+    """
+    path = Path(path)
+    if layout not in FILE_ENDINGS:
+        raise EmbeddingError(f"format must be one of {', '.join(FILE_ENDINGS)}, got '{layout}'")
+    if path.suffix.lower() != FILE_ENDINGS[layout]:
+        raise EmbeddingError(
+            f"output_file must end in {FILE_ENDINGS[layout]} for format '{layout}', got '{path}': "
+            "tools go by the ending, and a pickle is never written"
+        )
+    ensure_concept_token(token)
+    ensure_rows(rows, f"embedding of '{token}'")
+    if layout == "png":
+        steps = metadata.get("steps", "")
+        facts = {
+            "name": token,
+            "step": int(steps) if steps.isdecimal() else None,
+            "sd_checkpoint": metadata.get("sd_checkpoint"),
+            "sd_checkpoint_name": metadata.get("base_model"),
+            "metadata": dict(metadata),
+        }
+        save_embedding_picture(path, rows, facts)
+    elif layout == "kohya":
+        save_tensors_atomically(path, {"emb_params": rows}, {**metadata, "token": token})
+    else:
+        save_tensors_atomically(path, {token: rows}, metadata)

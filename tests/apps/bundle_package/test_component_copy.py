@@ -7,7 +7,7 @@ import medti_components
 from medti_components.apps.bundle_package import component_copy
 from medti_components.apps.bundle_package.component_copy import copy_components, needed_sources, require_components
 from medti_components.errors import BundleError
-from medti_components.networks.embedded_features import WEIGHTS
+from medti_components.networks.feature_network import WEIGHTS
 
 CONFIG = '{"a": {"_target_": "medti_components.networks.concept_embedding.ConceptEmbedding.initialized"}}'
 
@@ -53,7 +53,7 @@ def test_import_of_what_is_not_installed_is_told(monkeypatch):
 
 def test_weights_that_a_network_comes_with_are_copied_beside_it(tmp_path):
     (tmp_path / "configs").mkdir()
-    config = '{"network": {"_target_": "medti_components.networks.embedded_features.EmbeddedFeatures.shipped"}}'
+    config = '{"network": {"_target_": "medti_components.networks.feature_network.EmbeddedFeatures.shipped"}}'
     (tmp_path / "configs" / "evaluate.json").write_text(config)
-    copy = tmp_path / copy_components(tmp_path) / "networks" / "embedded_features.safetensors"
+    copy = tmp_path / copy_components(tmp_path) / "networks" / "feature_network.safetensors"
     assert copy.read_bytes() == WEIGHTS.read_bytes()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medti_components.apps.bundle_package.known_pictures import KnownPictures, tiles_of
-from medti_components.data.phantoms.chest_phantom_studies import write_chest_studies
+from medti_components.data.phantoms.chest_phantom import write_chest_studies
 from medti_components.errors import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[3]

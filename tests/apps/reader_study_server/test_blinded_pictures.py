@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from medti_components.apps.reader_study_server.blinded_pictures import BlindedPictures
-from medti_components.data.generated.picture_files import generated_files, picture_files
+from medti_components.data.generated.generated_folder import generated_files, picture_files
 from medti_components.errors import ConfigError, DataError
 
 

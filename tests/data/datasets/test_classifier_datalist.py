@@ -7,7 +7,7 @@ import pytest
 
 from medti_components.data.datasets.classifier_datalist import classifier_datalist
 from medti_components.data.datasets.picai import picai_datalist
-from medti_components.data.phantoms.prostate_phantom_studies import write_prostate_studies
+from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 from medti_components.errors import ConfigError, DataError
 
 CONCEPTS = ["<prostate_mri_negative>", "<prostate_mri_positive>"]

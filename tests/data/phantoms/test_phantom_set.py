@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 
-from medti_components.data.phantoms.spline_texture import spline_weights
+from medti_components.data.phantoms.phantom_set import spline_weights
 
 
 def test_each_pixel_has_unit_variance_whatever_the_grain():
