@@ -42,7 +42,7 @@ class GrowingAutoencoder(nn.Module):
     fourth: the idea of progressive growing (Karras et al., ICLR 2018) inside out.
 
     Args:
-        autoencoder: of two levels or more; what is kept in the end.
+        autoencoder: of two levels or more; it alone is kept in the end.
         way_past_channels: latent channels of the way past, whose latents are twice as wide and high.
     """
 

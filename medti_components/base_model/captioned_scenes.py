@@ -43,7 +43,7 @@ OBJECT_FIELDS = tuple(
 )
 MAX_OBJECTS = 12
 BODY_SHARE = 0.35  # of scenes in which one huge object holds most of the others, as a body its organs
-MAX_WORDS = 75  # what a text encoder of 77 positions takes, a token a word
+MAX_WORDS = 75  # what a text encoder of 77 positions takes, one token per word
 
 
 @dataclass

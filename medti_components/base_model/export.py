@@ -27,7 +27,7 @@ def align_latents_with_pixels(autoencoder: AutoencoderKL, images: Tensor, floor:
     map goes into the two 1x1 convolutions beside the latent, so that ``scaling_factor`` is 1.
 
     Args:
-        autoencoder: changed in place; its posterior gets one variance a channel, the average over ``images``.
+        autoencoder: changed in place; its posterior gets one variance per channel, the average over ``images``.
         images: (N, 3, H, W) in [-1, 1].
         floor: smallest share of the largest energy that a channel is scaled by, against division by zero.
     """
@@ -54,9 +54,9 @@ def align_latents_with_pixels(autoencoder: AutoencoderKL, images: Tensor, floor:
 
 
 def _pixel_energy(autoencoder: AutoencoderKL, latents: Tensor, steps: Tensor) -> Tensor:
-    """Return the products (C, C) of the changes of the decoded images by ``steps`` (C, C), one a column, per latent.
+    """Return the products (C, C) of the changes of the decoded images by each step, per latent.
 
-    Each step is taken a tenth of its way, at every place up or down at random.
+    ``steps`` (C, C) has one step per column. A tenth of each is taken, at every place up or down at random.
     """
     generator = torch.Generator().manual_seed(0)
     share = 0.1
@@ -108,7 +108,7 @@ def save_base_model(
 
 
 def load_base_model(folder: str | Path, autoencoder: AutoencoderKL, denoiser: nn.ModuleDict) -> None:
-    """Put the weights of a folder that :func:`save_base_model` wrote into networks of the same shape, to train on.
+    """Load the weights that :func:`save_base_model` wrote into networks of the same shape, to train them further.
 
     Args:
         folder: in diffusers' layout.

@@ -42,7 +42,7 @@ class SceneDataset:
     Attributes:
         images: (N, 3, image_size, image_size), uint8 in [0, 255].
         input_ids: (N, 77), padded after the end token.
-        held_out_images, held_out_input_ids: likewise, of scenes that are not trained on.
+        held_out_images, held_out_input_ids: the same of scenes that are not trained on.
         tokenizer: made from the captions.
         empty_ids: (1, 77), the empty caption's.
 

@@ -46,7 +46,7 @@ class TrainingStage(ABC):
 
     Args:
         scenes: images and captions.
-        batch_size: scenes a step.
+        batch_size: scenes per step.
         seed: the run's seed.
         dtype: precision of the matrix products, "float32" or "bfloat16".
     """
@@ -87,8 +87,8 @@ class TrainingStage(ABC):
 def mosaics(images: Tensor, shift: tuple[int, int]) -> Tensor:
     """Shrink images (4 n, 3, H, W) to half and lay four at a time side by side, (n, 3, H, W): detail twice as fine.
 
-    The mosaic is moved round by ``shift`` (down, right): seams that are always in the middle are learned as if every
-    picture had them.
+    The mosaic is rolled by ``shift`` (down, right): a seam that is always in the middle would be learned as part of
+    every picture.
 
     >>> mosaics(torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 2, 2), shift=(1, 0))
     tensor([[[[2., 3.],
@@ -132,9 +132,9 @@ class AutoencoderStage(TrainingStage):
 
 
 class DecoderStage(TrainingStage):
-    """The decoder learns on alone, from latents that stay as they are; ``network`` holds it and what leads to it.
+    """Trains the decoder alone; ``network`` holds the decoder and the convolution before it.
 
-    Whatever was learned on the latents stays valid. Half of the images are mosaics.
+    Latents stay as they are, so that whatever was learned on them stays valid. Half of the images are mosaics.
 
     Args:
         autoencoder: whose latents are final.
@@ -189,18 +189,19 @@ class ContrastStage(TrainingStage):
 class DenoiserStage(TrainingStage):
     """Predicts the velocity; ``network`` holds ``unet`` and ``text_encoder``, ``loss_function`` is a ``DenoisingLoss``.
 
-    Timesteps are stratified over the batch and leaning to high noise, where the layout of an image is decided. There
-    the error of a predicted noise says next to nothing of the image's colours and layout, that of a velocity all.
+    Timesteps are stratified over the batch, with more of them at high noise, where the layout of an image is decided.
+    There the error of a predicted noise says next to nothing about colours and layout; that of a velocity says all.
 
     Args:
         autoencoder: trained, with latents of unit scale; used once, for all scenes.
         alphas_cumprod: (T,) cumulative products of the noise schedule.
         averaged: moving average of the network, updated each step.
-        joint_steps: steps in which the text encoder learns along; then its average is kept and its outputs are cached.
+        joint_steps: steps in which the text encoder is trained too; then its average is kept and its outputs are
+            cached.
         caption_dropout: share of captions replaced by the empty one, for guidance.
-        caption_lengths: pairs of a longest caption, in tokens with start and end, and the step until which no longer
-            one is drawn, in order; then all are. Few objects first: the place of one is a larger part of the loss
-            there than the place of each of many.
+        caption_lengths: pairs in order: the longest caption drawn, in tokens with start and end, and the last step
+            of this limit. Afterwards all captions are drawn. Scenes of few objects come first: the place of one
+            object is then a larger share of the loss.
     """
 
     name = "denoiser"

@@ -122,7 +122,7 @@ def _with_tensors(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 class RunFolder:
-    """Decides whether a run resumes, and sees to it that no earlier run's results are lost.
+    """Decides whether a run resumes, and keeps the results of an earlier run.
 
     Without ``resume``, what an earlier run left is moved to ``earlier_runs/<n>``. With it, the newest checkpoint is
     taken when the settings that shape the result are the same.
@@ -131,7 +131,7 @@ class RunFolder:
         path: the output folder.
         settings: config keys and values that shape the result. ``length_key`` matters only when the learning rate
             depends on it: a run at constant rate may be prolonged.
-        resume: go on from the newest checkpoint; begin anew where there is none.
+        resume: continue from the newest checkpoint, or begin anew where there is none.
         config: what is written to ``config.json``.
         length_key: the key that says how many steps the run has.
     """

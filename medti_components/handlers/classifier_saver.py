@@ -42,7 +42,7 @@ class BestClassifierSaver:
         output_dir: the run's folder.
         interval: batches between two validations; 0 validates at the end alone.
         settings: what a run that loads the file must have too.
-        facts: recorded in the file as they are.
+        facts: recorded in the file unchanged.
         summary_writer: TensorBoard's, or None.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lays generated images out on one sheet with labels, or what was painted into, where, and the results."""
+"""Lays generated images out on one sheet with labels, painted ones beside the input and the mask."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 
 class ContactSheetSaver:
-    """Writes ``contact_sheet.png`` when a run ends: a heading and a row of images a prompt (or other ``row_key``).
+    """Writes ``contact_sheet.png`` when a run ends: per prompt (or other ``row_key``) a heading and a row of images.
 
     Args:
         output_dir: the run's folder.

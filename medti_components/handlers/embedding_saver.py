@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the learned words at the end of a run."""
+"""Writes the learned embeddings at the end of a run."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ LIBRARIES = ("torch", "diffusers", "transformers", "monai")
 
 
 class EmbeddingSaver:
-    """Writes ``embeddings/<concept>.safetensors`` with where the word comes from; at step 0 too, the initial rows.
+    """Writes ``embeddings/<concept>.safetensors`` with its provenance; a run of no steps writes the initial rows.
 
     Args:
         model: the base model that the words belong to.

@@ -33,7 +33,7 @@ def to_pixels(image: Tensor) -> np.ndarray:
 
 
 def png_text(facts: dict[str, Any]) -> PngInfo:
-    """Return text chunks of a PNG, one a fact."""
+    """Return text chunks of a PNG, one per fact."""
     chunks = PngInfo()
     for key, value in facts.items():
         chunks.add_itxt(key, value if isinstance(value, str) else str(value))

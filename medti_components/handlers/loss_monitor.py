@@ -61,23 +61,24 @@ class LossMonitor:
             self.flush(engine)
 
     def flush(self, engine: Engine) -> None:
-        """Look at the losses that have come together.
+        """Look at the losses since the last look.
 
         Raises:
             TrainingError: a loss or a row is not finite.
         """
-        if not self._losses:
-            return
-        network = engine.network  # type: ignore[attr-defined]
-        losses = torch.stack(self._losses).double().cpu()
-        self._losses = []
-        last = engine.state.iteration
-        first = last - len(losses) + 1
-        for offset, step_losses in enumerate(losses.tolist()):
+        if self._losses:
+            losses = torch.stack(self._losses).double().cpu()
+            self._losses = []
+            self._look(engine, losses, engine.state.iteration)
+
+    def _look(self, engine: Any, losses: Tensor, last: int) -> None:
+        """Check and record ``losses`` (steps, concepts), of which the newest is of step ``last``."""
+        network = engine.network
+        for step, step_losses in enumerate(losses.tolist(), start=last - len(losses) + 1):
             for token, loss in zip(network.tokens, step_losses, strict=True):
                 if not math.isfinite(loss):
                     raise TrainingError(
-                        f"loss of '{token}' is {loss} in step {first + offset}: lower learning_rate or use "
+                        f"loss of '{token}' is {loss} in step {step}: lower learning_rate or use "
                         "--dtype float32, then go on from the last checkpoint with --resume true"
                     )
         for token, loss in zip(network.tokens, losses.mean(dim=0).tolist(), strict=True):
@@ -89,36 +90,24 @@ class LossMonitor:
                 )
             for quantity, value in (("training_loss", loss), ("row_norm", norm)):
                 self.history.add(quantity, token, last, value)
-                if self.summary_writer is not None:
-                    self.summary_writer.add_scalar(f"{quantity}/{token}", value, last)
+                self._show(f"{quantity}/{token}", value, last)
             engine.state.metrics[f"loss {token}"] = loss
+        self._show("learning_rate", engine.optimizer.param_groups[0]["lr"], last)
+
+    def _show(self, name: str, value: float, step: int) -> None:
         if self.summary_writer is not None:
-            self.summary_writer.add_scalar("learning_rate", engine.optimizer.param_groups[0]["lr"], last)  # type: ignore[attr-defined]
+            self.summary_writer.add_scalar(name, value, step)
 
 
 class ClassifierLossMonitor(LossMonitor):
-    """Collects each batch's loss on the device and looks at them every ``interval`` batches, in one transfer.
+    """Does the same for a classifier, whose steps are batches with one loss each.
 
-    A look writes the mean loss to history, TensorBoard and ``engine.state.metrics``, and stops the run when a loss was
-    not finite.
-
-    Args:
-        history: takes "training_loss".
-        interval: batches between two looks.
-        summary_writer: TensorBoard's, or None.
+    A look writes the mean loss to the history, TensorBoard and ``engine.state.metrics``, and stops the run when a loss
+    was not finite. Arguments are those of :class:`LossMonitor`.
     """
 
-    def flush(self, engine: Any) -> None:
-        """Look at the losses that have come together.
-
-        Raises:
-            TrainingError: a loss was not finite.
-        """
-        if not self._losses:
-            return
-        losses = torch.stack(self._losses).double().cpu()
-        self._losses = []
-        last = engine.state.iteration
+    def _look(self, engine: Any, losses: Tensor, last: int) -> None:
+        """Check and record ``losses`` (batches,), of which the newest is of batch ``last``."""
         bad = (~torch.isfinite(losses)).nonzero().flatten()
         if len(bad):
             raise TrainingError(
@@ -129,8 +118,7 @@ class ClassifierLossMonitor(LossMonitor):
         loss = losses.mean().item()
         self.history.add("training_loss", SERIES, last, loss)
         engine.state.metrics[f"loss {SERIES}"] = loss
-        if self.summary_writer is not None:
-            self.summary_writer.add_scalar("training_loss", loss, last)
+        self._show("training_loss", loss, last)
 
 
 class HeldOutLossSaver:

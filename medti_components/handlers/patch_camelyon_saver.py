@@ -23,8 +23,8 @@ class PatchCamelyonSaver:
     """Writes ``pcam/camelyonpatch_level_2_split_train_{x,y}.h5`` of all images in the folder when a run ends.
 
     Images are resized to 96 pixels; labels are those of the concepts in their prompts. Row i is of line i of
-    ``provenance.jsonl``, so that runs into one folder, one for each word, make one set. With ``output_format`` 'png' it
-    does nothing.
+    ``provenance.jsonl``, so that several runs into one folder, one per word, make one set. With ``output_format``
+    'png' it does nothing.
 
     Args:
         output_dir: the run's folder.
@@ -48,7 +48,7 @@ class PatchCamelyonSaver:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def check(self, prompts: Iterable[str]) -> None:
-        """Check that every image will have a label, those that are in the folder already among them.
+        """Check that every image will have a label, also those that are in the folder already.
 
         Raises:
             ConfigError: a prompt names no concept, or several.

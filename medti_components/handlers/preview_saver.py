@@ -94,7 +94,7 @@ class VaeReleaseHandler:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine | None = None) -> None:
-        """Drop what is not needed any more."""
+        """Drop what is no longer needed."""
         if not self.keep_decoder:
             self.model.release_vae()
         elif self.model.vae is not None:

@@ -16,13 +16,13 @@ RUN_CLOSING = "run_closing"
 
 
 class RunEndHandler:
-    """Has a checkpoint saved when the run is told to stop (Ctrl-C, SIGTERM), and what is open closed when it ends.
+    """Saves a checkpoint when the run is told to stop (Ctrl-C, SIGTERM), and closes what is open when it ends.
 
-    The step that is under way is finished first; a second Ctrl-C ends at once. A run with no steps to do ends before
-    its first one, with all that is done at an end. The last of the trainer's handlers.
+    The current step is finished first; a second Ctrl-C ends at once. A run with no steps to do ends before its first
+    one, as any run ends. This handler must be the trainer's last.
 
     Args:
-        max_steps: the steps wanted, 0 or more: the trainer itself can't do none.
+        max_steps: number of steps, 0 or more; the trainer itself can't do 0.
     """
 
     def __init__(self, max_steps: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saves generated prostate images as MRI volumes, one a sequence."""
+"""Saves generated prostate images as MRI volumes, one per sequence."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,12 +62,10 @@ class SequenceVolumeSaver:
         for sequence, pixels in zip(self.sequences, self.resampled(image), strict=True):
             volume = SimpleITK.GetImageFromArray(pixels[None])
             volume.SetSpacing(self.spacing_mm)
-            volume.SetMetaData("Synthetic", "true")
-            with write_atomically(self.folder / f"{name}_{sequence}.mha") as path:
-                SimpleITK.WriteImage(volume, str(path), useCompression=True)
+            _write(volume, self.folder / f"{name}_{sequence}.mha", "true")
 
     def resampled(self, image: Tensor) -> np.ndarray:
-        """Resample an image (3, H, W) in [-1, 1] to one slice a sequence, (sequences, rows, columns) in [0, 1]."""
+        """Resample an image (3, H, W) in [-1, 1] to one slice per sequence, (sequences, rows, columns) in [0, 1]."""
         channels = (image.float().cpu() + 1.0) / 2.0
         if len(self.sequences) == 1:
             channels = channels.mean(dim=0, keepdim=True)
@@ -107,6 +105,12 @@ class InpaintedVolumeSaver:
                 continue
             volumes = source.volumes.pasted(placed, weight)
             for sequence, volume in {**volumes, "mask": source.volumes.mask_volume(source.mask)}.items():
-                volume.SetMetaData("Synthetic", f"slice {source.volumes.slice_index} painted")
-                with write_atomically(self.folder / f"{name}_{sequence}.mha") as path:
-                    SimpleITK.WriteImage(volume, str(path), useCompression=True)
+                note = f"slice {source.volumes.slice_index} painted"
+                _write(volume, self.folder / f"{name}_{sequence}.mha", note)
+
+
+def _write(volume: SimpleITK.Image, path: Path, note: str) -> None:
+    """Write a compressed volume whose entry "Synthetic" is ``note``."""
+    volume.SetMetaData("Synthetic", note)
+    with write_atomically(path) as temporary:
+        SimpleITK.WriteImage(volume, str(temporary), useCompression=True)
