@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing files so that a reader finds the old one or the new one, never half of one."""
 
+import csv
+import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -57,6 +60,15 @@ def write_text_atomically(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 to ``path`` in one piece."""
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv_atomically(path: str | Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """Write a table as CSV in one piece."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    write_text_atomically(path, table.getvalue())
 
 
 def save_tensors_atomically(

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training run has measured so far, as plain numbers that a checkpoint can hold."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medti_components.files import write_text_atomically
+from medti_components.files import write_csv_atomically, write_text_atomically
 
 
 class TrainingHistory:
@@ -59,9 +57,5 @@ class TrainingHistory:
         series = self.series.get("held_out_loss", {})
         contents = {"references": self.references, "held_out_loss": series}
         write_text_atomically(folder / "held_out_loss.json", json.dumps(contents, indent=2) + "\n")
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["step", "concept", "held_out_loss"])
-        rows = sorted((int(step), token, value) for token, points in series.items() for step, value in points)
-        writer.writerows(rows)
-        write_text_atomically(folder / "held_out_loss.csv", table.getvalue())
+        lines = sorted((int(step), token, value) for token, points in series.items() for step, value in points)
+        write_csv_atomically(folder / "held_out_loss.csv", ("step", "concept", "held_out_loss"), lines)

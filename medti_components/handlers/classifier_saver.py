@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saves a classifier: the weights with the best validation AUC, and what it says of each case."""
 
-import csv
-import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ from medti_components.data.classification.classified_cases import PROBABILITIES_
 from medti_components.data.classification.classifier_images import ClassifierImages
 from medti_components.data.generated.provenance import software_versions
 from medti_components.engines.training_history import TrainingHistory
-from medti_components.files import write_text_atomically
+from medti_components.files import write_csv_atomically
 from medti_components.handlers.loss_monitor import LOSSES_WANTED, SERIES
 from medti_components.handlers.progress_bar import ProgressBar
 from medti_components.networks.image_classifier import save_classifier
@@ -95,7 +93,8 @@ class BestClassifierSaver:
         self.history.add("validation_auc", SERIES, step, auc)
         if self.summary_writer is not None:
             self.summary_writer.add_scalar("validation_auc", auc, step)
-        self._write_table()
+        points = self.history.points("validation_auc", SERIES)
+        write_csv_atomically(self.output_dir / VALIDATION_FILE, ("batch", "auc"), points)
 
     def finish(self, engine: Any) -> None:
         """Validate the last weights, unless that is done, and say which are kept."""
@@ -104,13 +103,6 @@ class BestClassifierSaver:
             self(engine)
         step, auc = self.best or (0, float("nan"))
         logger.info("best validation AUC: %.4f after %d batches, %s", auc, step, self.output_dir / CLASSIFIER_FILE)
-
-    def _write_table(self) -> None:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["batch", "auc"])
-        writer.writerows(self.history.points("validation_auc", SERIES))
-        write_text_atomically(self.output_dir / VALIDATION_FILE, table.getvalue())
 
 
 class ProbabilitySaver:

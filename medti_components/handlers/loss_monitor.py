@@ -187,11 +187,9 @@ class HeldOutLossSaver:
 
     def _measure_last(self, engine: Engine) -> None:
         self._measure_references(engine)
-        for token in self.held_out_loss.concepts:
-            latest = self.history.latest("held_out_loss", token)
-            if latest is None or latest[0] != engine.state.iteration:
-                self(engine)
-                break
+        latest = [self.history.latest("held_out_loss", token) for token in self.held_out_loss.concepts]
+        if any(point is None or point[0] != engine.state.iteration for point in latest):
+            self(engine)
         for token in self.held_out_loss.concepts:
             _, loss = self.history.latest("held_out_loss", token) or (0, float("nan"))
             logger.info(

@@ -22,7 +22,7 @@ OUTPUT_FORMATS = ("png", "pcam")
 class PatchCamelyonSaver:
     """Writes ``pcam/camelyonpatch_level_2_split_train_{x,y}.h5`` of all images in the folder when a run ends.
 
-    Images are resized to 96 pixels; labels are those of the concepts in their prompts. Row i is of line i of
+    Images are resized to 96 pixels; labels are those of the concepts in their prompts. Patch i is of line i of
     ``provenance.jsonl``, so that several runs into one folder, one per word, make one set. With ``output_format``
     'png' it does nothing.
 
