@@ -216,3 +216,14 @@ def test_fewer_checkpoints_than_before_may_be_kept(tmp_path: Path) -> None:
     counting_engine(tmp_path, num_kept=2).run(range(8))
 
     assert [checkpoint_step(path) for path in checkpoint_paths(tmp_path)] == [6, 8]
+
+
+def test_the_loss_scale_of_float16_is_restored(tmp_path: Path) -> None:
+    engine = counting_engine(tmp_path)
+    engine.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    engine.run(range(2))
+    resumed = counting_engine(tmp_path)
+    resumed.scaler = torch.amp.GradScaler("cpu")
+    resumed.run(range(4))
+
+    assert resumed.scaler.get_scale() == 8.0
