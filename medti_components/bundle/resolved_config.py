@@ -3,7 +3,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.bundle import ConfigParser, ReferenceResolver
@@ -22,6 +22,21 @@ def resolved_config() -> dict[str, Any]:
     """
     parser = running(ConfigParser)
     return {} if parser is None else plain_values(parser)
+
+
+def settings(keys: Sequence[str], **others: Any) -> dict[str, Any]:
+    """Return the values of top-level keys of the running config: what is recorded of a run beside its results.
+
+    Args:
+        keys: names of the keys.
+        others: what is recorded too.
+
+    >>> settings(["seed"], steps=2)  # no config is being run
+    {'steps': 2}
+    """
+    parser = running(ConfigParser)
+    values = {} if parser is None else {key: parser.get_parsed_content(key) for key in keys}
+    return values | others
 
 
 def config_section(key: str) -> str:

@@ -26,6 +26,15 @@ def test_a_component_sees_the_config_it_belongs_to_with_overrides(tmp_path: Path
     assert (seen["seed"], seen["folder"]) == (3, "a/cache")
 
 
+def test_settings_are_the_values_of_keys_with_overrides(tmp_path: Path) -> None:
+    component = {"_target_": f"{INSIDE}.settings", "keys": ["seed", "twice"], "made by": "$@twice + 1"}
+    content = {"settings": component, "seed": 0, "twice": "$2 * @seed", "steps": 5}
+
+    settings = workflow(tmp_path, content, seed=3).parser.get_parsed_content("settings")
+
+    assert list(settings.items()) == [("seed", 3), ("twice", 6), ("made by", 7)]
+
+
 def test_one_section_is_quoted_on_one_line(tmp_path: Path) -> None:
     content = {
         "preprocessing": {"_target_": "Compose", "transforms": []},

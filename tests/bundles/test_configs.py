@@ -7,6 +7,7 @@ import re
 
 import pytest
 from configs_of_bundles import BUNDLES, CONFIGS, OVERLAYS, REPOSITORY, load, short_name
+from monai.bundle import ConfigParser
 
 from configs import write_configs
 
@@ -31,6 +32,14 @@ def test_name_that_a_graph_or_a_data_part_alone_has(file, content, tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(content if name == file else {}))
     with pytest.raises(ValueError, match=r"must both have each name, got one of \['seed'\] alone"):
         write_configs.written_configs(tmp_path)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=short_name)
+def test_default_run_is_a_run_id_with_what_overlays_make_of_it(path):
+    config = load(path)
+    parser = ConfigParser({**config, config["run"].removeprefix("%"): ["$1", "$2"]})
+    parser.parse()
+    assert parser["run"] == ["$1", "$2"]
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=short_name)

@@ -2,7 +2,8 @@
 """Folders and files that a bundle must have, and the run ids of its configs."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 
@@ -39,11 +40,21 @@ def run_ids(bundle: Bundle) -> Iterator[str]:
     """Each config runs by its own id and by MONAI's default ``run``, and makes errors readable before all else."""
     for name, config in bundle.configs.items():
         for wanted in (RUN_IDS[name], ("run",)):
-            if not any(isinstance(config.get(run_id), list) for run_id in wanted):
+            if not any(isinstance(_macro_resolved(config, run_id), list) for run_id in wanted):
                 yield f"configs/{name} has no list '{' or '.join(wanted)}': add it, with the expressions to run"
         first = config.get("initialize")
         if not bundle.is_packaged and not (isinstance(first, list) and first[:1] == [INITIALIZE]):
             yield f"configs/{name}: 'initialize' must be a list that begins with {INITIALIZE}: put it first"
+
+
+def _macro_resolved(config: Mapping[str, Any], key: str) -> Any:
+    """Return a top-level value, or the one that it stands for as a macro.
+
+    >>> _macro_resolved({"training": ["$1"], "run": "%training"}, "run")
+    ['$1']
+    """
+    value = config.get(key)
+    return config.get(value[1:]) if isinstance(value, str) and value.startswith("%") else value
 
 
 def state_dict(bundle: Bundle) -> Iterator[str]:
