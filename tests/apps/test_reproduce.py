@@ -12,9 +12,9 @@ from medti_components import __main__ as command_line
 from medti_components.apps import reproduce
 from medti_components.apps.reproduce import Reproduce
 from medti_components.apps.reproduction import bundle_configs, stage_chain, table4_stages
-from medti_components.apps.reproduction.classifier_bundle import ClassifierBundle
+from medti_components.apps.reproduction.auc_table import table4_rows
 from medti_components.apps.reproduction.stage_chain import record_of
-from medti_components.apps.reproduction.table4_row import table4_rows
+from medti_components.apps.reproduction.table4 import ClassifierBundle
 from medti_components.errors import ConfigError, TrainingError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

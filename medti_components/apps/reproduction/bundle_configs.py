@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medti_components.apps.reproduction.stage import Stage, bundle_command
+from medti_components.apps.reproduction.stage_chain import Stage, bundle_command
 from medti_components.errors import ConfigError
 
 RESUME = ("--resume", "true")

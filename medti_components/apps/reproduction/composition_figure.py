@@ -9,7 +9,7 @@ from typing import Any
 from medti_components.apps.reproduction.interpolation_figure import finding_evaluation
 from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
 from medti_components.apps.reproduction.measured_figures import MeasuredFigure, metrics_estimate, write_figures
-from medti_components.apps.reproduction.stage import Stage
+from medti_components.apps.reproduction.stage_chain import Stage
 from medti_components.visualize.picture_grid import PictureGrid
 
 HEALTHY = "<chest_xray_no_finding>"

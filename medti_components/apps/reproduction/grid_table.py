@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medti_components.apps.reproduction.cell_quality import CellQuality
 from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
 from medti_components.apps.reproduction.parameter_grid import TABLES, TITLES, GridCell, GridSetting, ParameterGrid
-from medti_components.apps.reproduction.quality_table import QualityTable
-from medti_components.apps.reproduction.stage import Stage
+from medti_components.apps.reproduction.quality_table import CellQuality, QualityTable
+from medti_components.apps.reproduction.stage_chain import Stage
 from medti_components.visualize.picture_grid import PictureGrid, channel
 
 

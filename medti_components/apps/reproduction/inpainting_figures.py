@@ -16,7 +16,7 @@ from medti_components.apps.reproduction.interpolation_figure import (
 )
 from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
 from medti_components.apps.reproduction.measured_figures import MeasuredFigure, metrics_estimate, write_figures
-from medti_components.apps.reproduction.stage import Stage
+from medti_components.apps.reproduction.stage_chain import Stage
 from medti_components.visualize.picture_grid import PictureGrid, channel, outlined
 
 LOWER_LEFT_LUNG = "ellipse(70,68,16,18) %"

@@ -15,7 +15,7 @@ from medti_components.apps.reproduction.measured_figures import (
     metrics_estimate,
     write_figures,
 )
-from medti_components.apps.reproduction.stage import Stage
+from medti_components.apps.reproduction.stage_chain import Stage
 from medti_components.data.requests.generation_requests import InterpolationRequests
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.visualize.picture_grid import PictureGrid, channel

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.stage import Stage, arguments_of
+from medti_components.apps.reproduction.stage_chain import Stage, arguments_of
 from medti_components.data.requests.generation_requests import GenerationRequests
 from medti_components.visualize.picture_grid import read_picture
 

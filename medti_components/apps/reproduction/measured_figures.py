@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from medti_components.apps.reproduction.cell_quality import estimate_of
+from medti_components.apps.reproduction.quality_table import estimate_of
 from medti_components.evaluation.classified_images import classify_images
 from medti_components.evaluation.findings.finding_concepts import FindingConcepts
 from medti_components.evaluation.findings.inpainted_images import InpaintedImages

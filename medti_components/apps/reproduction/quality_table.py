@@ -3,19 +3,114 @@
 
 import csv
 import io
+import json
+import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from medti_components.apps.reproduction.cell_quality import CellQuality
-from medti_components.apps.reproduction.combined_estimate import difference_estimate, mean_estimate
 from medti_components.apps.reproduction.parameter_grid import TITLES, GridCell
 from medti_components.files import write_atomically, write_text_atomically
 from medti_components.metrics.interval_estimate import IntervalEstimate
+
+
+def mean_estimate(estimates: Sequence[IntervalEstimate]) -> IntervalEstimate:
+    """Return the mean of independent figures; each side of the intervals adds up in quadrature.
+
+    >>> a, b = (IntervalEstimate(value, value - 3, value + 4, {"images": 9}, "exact") for value in (1.0, 3.0))
+    >>> mean = mean_estimate([a, b])
+    >>> mean.value, round(mean.value - mean.low, 3), dict(mean.counts)  # 3 / sqrt(2)
+    (2.0, 2.121, {'images': 18})
+    """
+    value = math.fsum(each.value for each in estimates) / len(estimates)
+    below = math.hypot(*(each.value - each.low for each in estimates)) / len(estimates)
+    above = math.hypot(*(each.high - each.value for each in estimates)) / len(estimates)
+    counts = Counter[str]()
+    for each in estimates:
+        counts.update(each.counts)
+    method = f"mean of {len(estimates)}, intervals in quadrature"
+    return IntervalEstimate(value, value - below, value + above, dict(counts), method, estimates[0].confidence)
+
+
+def difference_estimate(figure: IntervalEstimate, other: IntervalEstimate) -> IntervalEstimate:
+    """Return ``figure - other``, as if they were independent; they share real images, so the interval is wide.
+
+    >>> a, b = IntervalEstimate(5.0, 2.0, 8.0, {"images": 9}, "exact"), IntervalEstimate(1.0, -3.0, 5.0, {}, "exact")
+    >>> print(difference_estimate(a, b))  # 4 -+ 5
+    4.000 [-1.000, 9.000]
+    """
+    value = figure.value - other.value
+    below = math.hypot(figure.value - figure.low, other.high - other.value)
+    above = math.hypot(figure.high - figure.value, other.value - other.low)
+    method = "intervals in quadrature"
+    return IntervalEstimate(value, value - below, value + above, figure.counts, method, figure.confidence)
+
+
+KERNEL, FRECHET, PUBLISHED = "kid", "fid", "fid_as_published"
+
+
+@dataclass(frozen=True)
+class CellQuality:
+    """Figures of generated beside real images, None where an evaluation has none; all but the AUC are means over words.
+
+    Args:
+        fid: Frechet distance to the training images as the paper takes it or, without that, to held-out real images.
+        kid: kernel distance to held-out real images, on the same features.
+        floor: kernel distance of other real images to the held-out ones.
+        auc: of a classifier of real images on the generated ones.
+        features: what the features are of.
+    """
+
+    fid: IntervalEstimate | None
+    kid: IntervalEstimate | None
+    floor: IntervalEstimate | None
+    auc: IntervalEstimate | None
+    features: str
+
+    @classmethod
+    def read(cls, path: Path, concepts: Sequence[str]) -> "CellQuality":
+        """Read ``metrics.json``: its part "quality" or, without that, the distances on the classifier's features."""
+        document = json.loads(path.read_text(encoding="utf-8"))
+        auc = estimate_of(document["auc"].get("generated"))
+        if "quality" not in document:
+            kid, floor = (
+                _mean([document["kid"].get(concept, {}).get(name) for concept in concepts])
+                for name in ("generated", "more real")
+            )
+            return cls(None, kid, floor, auc, document["features"])
+        quality = document["quality"]
+        fid = _quality(quality, concepts, "generated", PUBLISHED) or _quality(quality, concepts, "generated", FRECHET)
+        kid, floor = (_quality(quality, concepts, kind, KERNEL) for kind in ("generated", "real"))
+        return cls(fid, kid, floor, auc, quality["features"])
+
+
+def estimate_of(figure: Mapping[str, Any] | None) -> IntervalEstimate | None:
+    """Return a figure of ``metrics.json``.
+
+    >>> figure = {"value": 0.5, "interval": [0.4, 0.6], "confidence": 0.95, "method": "exact", "n": {"images": 9}}
+    >>> print(estimate_of(figure), estimate_of(None))
+    0.500 [0.400, 0.600] None
+    """
+    if figure is None:
+        return None
+    low, high = figure["interval"]
+    return IntervalEstimate(figure["value"], low, high, figure["n"], figure["method"], figure["confidence"])
+
+
+def _quality(quality: Mapping[str, Any], concepts: Sequence[str], kind: str, name: str) -> IntervalEstimate | None:
+    return _mean([quality.get(concept, {}).get(kind, {}).get(name) for concept in concepts])
+
+
+def _mean(figures: Sequence[Mapping[str, Any] | None]) -> IntervalEstimate | None:
+    known = [estimate for figure in figures if (estimate := estimate_of(figure)) is not None]
+    return mean_estimate(known) if known and len(known) == len(figures) else None
+
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medti_components.apps.reproduction.cell_quality import estimate_of
 from medti_components.apps.reproduction.inpainting_figures import LOWER_LEFT_LUNG, PAINTED
 from medti_components.apps.reproduction.inversion_stages import SEVERAL_FINDINGS, InversionStages, image_names
-from medti_components.apps.reproduction.stage import Stage
-from medti_components.apps.reproduction.stage_chain import record_of
+from medti_components.apps.reproduction.quality_table import estimate_of
+from medti_components.apps.reproduction.stage_chain import Stage, record_of
 from medti_components.files import write_text_atomically
 
 COMPOSITION = {"weight": 1.0, "healthy_weight": -1.0, "guidance_scale": 1.5}

@@ -4,8 +4,7 @@ import csv
 import pytest
 import torch
 
-from medti_components.apps.reproduction.auc_table import AucTable
-from medti_components.apps.reproduction.table4_row import table4_rows
+from medti_components.apps.reproduction.auc_table import AucTable, table4_rows
 from medti_components.data.classification.classified_cases import ClassifiedCases
 from medti_components.errors import DataError
 

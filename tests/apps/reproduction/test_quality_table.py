@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from medti_components.apps.reproduction.cell_quality import CellQuality
 from medti_components.apps.reproduction.parameter_grid import GridSetting, ParameterGrid
-from medti_components.apps.reproduction.quality_table import QualityTable
+from medti_components.apps.reproduction.quality_table import CellQuality, QualityTable
 
 WORDS = ("<a_negative>", "<a_positive>")
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from medti_components.apps.reproduction import stage_chain
-from medti_components.apps.reproduction.stage import Stage
-from medti_components.apps.reproduction.stage_chain import StageChain, gpus, record_of
+from medti_components.apps.reproduction.stage_chain import Stage, StageChain, gpus, record_of
 
 
 def python(code, *arguments):

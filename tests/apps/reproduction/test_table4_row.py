@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from medti_components.apps.reproduction.table4_row import table4_rows
+from medti_components.apps.reproduction.auc_table import table4_rows
 from medti_components.errors import ConfigError
 
 
