@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from medti_components.apps.reproduction import stage_chain
+from medti_components.apps.reproduction import step_chain
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 
@@ -118,5 +118,5 @@ def micro_model(micro_base: Path) -> FrozenLatentDiffusion:
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let chains of commands and trial runs fork their processes from one that has imported the libraries."""
-    monkeypatch.setattr(stage_chain, "start_process", forked_commands.start)
+    monkeypatch.setattr(step_chain, "start_process", forked_commands.start)
     monkeypatch.setattr(subprocess, "run", forked_commands.run)

@@ -11,9 +11,9 @@ from medti_components.apps.reproduction.composition_figure import CompositionFig
 from medti_components.apps.reproduction.grid_table import GridCells, GridTable, ParameterPictures
 from medti_components.apps.reproduction.inpainting_figures import PaintedProstate, PaintedRadiographs
 from medti_components.apps.reproduction.interpolation_figure import InterpolationFigure
-from medti_components.apps.reproduction.inversion_stages import InversionStages
+from medti_components.apps.reproduction.inversion_steps import InversionSteps
 from medti_components.apps.reproduction.parameter_grid import PAPER_FID, TABLES, ParameterGrid
-from medti_components.apps.reproduction.stage_chain import Stage, StageChain, gpus, num_cores
+from medti_components.apps.reproduction.step_chain import Step, StepChain, gpus, num_cores
 from medti_components.apps.reproduction.table4 import ClassifierBundle, Table4
 from medti_components.apps.reproduction.words_table import WordsTable
 from medti_components.errors import ConfigError, TrainingError
@@ -28,7 +28,7 @@ class Experiment(Protocol):
         """Of its files."""
         ...
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands, each after those that it needs."""
         ...
 
@@ -54,18 +54,18 @@ def run_experiments(
     """
     if num_processes < 0:
         raise ConfigError(f"num_processes must be at least 0, got {num_processes}: correct --num_processes")
-    stages = {stage.name: stage for experiment in experiments for stage in experiment.stages()}
-    chain = StageChain(list(stages.values()), folder, num_processes or len(gpus()) or num_cores())
+    steps = {step.name: step for experiment in experiments for step in experiment.steps()}
+    chain = StepChain(list(steps.values()), folder, num_processes or len(gpus()) or num_cores())
     if dry_run:
         yield from chain.plan()
         return
     yield from chain.run()
-    done = {stage.name for stage in chain.stages if chain.is_done(stage)}
+    done = {step.name for step in chain.steps if chain.is_done(step)}
     for experiment in experiments:
         yield from experiment.write(folder, done)
     if chain.failed:
         name, reason = next(iter(chain.failed.items()))
-        raise TrainingError(f"{len(chain.failed)} of {len(chain.stages)} commands failed, first {name}: {reason}")
+        raise TrainingError(f"{len(chain.failed)} of {len(chain.steps)} commands failed, first {name}: {reason}")
 
 
 MINIATURE = (
@@ -77,7 +77,7 @@ FIRST_WORDS = {
     "chest_xray": "<chest_xray_no_finding>",
     "histopathology": "<histopathology_normal>",
 }
-Builder = Callable[[GridCells, ParameterGrid, Mapping[str, InversionStages], int], list[Experiment]]
+Builder = Callable[[GridCells, ParameterGrid, Mapping[str, InversionSteps], int], list[Experiment]]
 
 
 def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
@@ -237,9 +237,7 @@ def _check_number(key: str, number: int, least: int) -> None:
         raise ConfigError(f"{key} must be at least {least}, got {number}: correct --{key}")
 
 
-def _inversions(
-    config_file: str, output_dir: Path, dataset_dirs: Mapping[str, str], seed: int
-) -> list[InversionStages]:
+def _inversions(config_file: str, output_dir: Path, dataset_dirs: Mapping[str, str], seed: int) -> list[InversionSteps]:
     """Return the three textual inversions beside each other, each on its cases."""
     bundle = BundleConfigs.of(config_file)
     missing = [key for key in ("num_vectors", "concepts") if key not in bundle.content(bundle.first.stem)]
@@ -253,5 +251,5 @@ def _inversions(
         path = Path(given).resolve() if given else None
         if path is not None and not path.is_dir():
             raise ConfigError(f"{key} '{path}' is no folder: correct --{key}, or leave it out to draw phantoms")
-        found.append(InversionStages(bundle.beside([word]), modality, output_dir, path, seed))
+        found.append(InversionSteps(bundle.beside([word]), modality, output_dir, path, seed))
     return found

@@ -11,10 +11,10 @@ import torch
 from medti_components import __main__ as command_line
 from medti_components.apps import reproduce
 from medti_components.apps.reproduce import Reproduce
-from medti_components.apps.reproduction import bundle_configs, stage_chain, table4_stages
+from medti_components.apps.reproduction import bundle_configs, step_chain
 from medti_components.apps.reproduction.auc_table import table4_rows
-from medti_components.apps.reproduction.stage_chain import record_of
-from medti_components.apps.reproduction.table4 import ClassifierBundle
+from medti_components.apps.reproduction.step_chain import record_of
+from medti_components.apps.reproduction.table4 import ClassifierBundle, Table4Steps
 from medti_components.errors import ConfigError, TrainingError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ def runs(monkeypatch, tmp_path):
 
     noted.breaks = "nothing"
     monkeypatch.setattr(bundle_configs, "bundle_command", command)
-    monkeypatch.setattr(stage_chain, "POLLING_SECONDS", 0.01)
+    monkeypatch.setattr(step_chain, "POLLING_SECONDS", 0.01)
     monkeypatch.setattr(reproduce, "table4_rows", some_rows)
     return noted
 
@@ -149,8 +149,8 @@ def test_commands_fit_the_paper(tmp_path) -> None:
     """Words from the classifier's own training cases, and no others; fine-tuning goes on from the same seed."""
     bundle = ClassifierBundle.of(TRAIN)
     rows = table4_rows(200, 2000)
-    stages = table4_stages.Table4Stages(bundle, tmp_path / "data", tmp_path, rows, 1, 10, (None, None)).stages()
-    commands = {stage.name: dict(zip(stage.command[5::2], stage.command[6::2], strict=True)) for stage in stages}
+    steps = Table4Steps(bundle, tmp_path / "data", tmp_path, rows, 1, 10, (None, None)).steps()
+    commands = {step.name: dict(zip(step.command[5::2], step.command[6::2], strict=True)) for step in steps}
     words, few = commands["words/words"], commands["few_words/words"]
     assert (words["--num_cases"], words["--num_validation_cases"], words["--seed"]) == ("100", "100", "0")
     assert (few["--num_cases"], few["--num_validation_cases"], few["--seed"]) == ("10", "100", "0")
@@ -163,9 +163,9 @@ def test_commands_fit_the_paper(tmp_path) -> None:
     for path in (CONFIGS, bundle.words.first.parent):
         known = json.loads((path / "train.json").read_text()) | json.loads((path / "inference.json").read_text())
         known |= json.loads((path / "evaluate.json").read_text())
-        for stage in stages:
-            if str(path) in stage.command[6]:
-                assert {key[2:] for key in stage.command[7::2]} <= known.keys()
+        for step in steps:
+            if str(path) in step.command[6]:
+                assert {key[2:] for key in step.command[7::2]} <= known.keys()
 
 
 @pytest.mark.parametrize(

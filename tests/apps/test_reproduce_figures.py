@@ -19,11 +19,11 @@ from medti_components.apps.reproduce import Reproduce
 from medti_components.apps.reproduction import (
     bundle_configs,
     interpolation_figure,
-    inversion_stages,
-    stage_chain,
+    inversion_steps,
+    step_chain,
 )
 from medti_components.apps.reproduction import inpainting_figures as inpainting
-from medti_components.apps.reproduction.stage_chain import record_of
+from medti_components.apps.reproduction.step_chain import record_of
 from medti_components.bundle.keys import check_key
 from medti_components.errors import ConfigError, TrainingError
 from medti_components.metrics.inpainting_fidelity import InpaintingFidelity
@@ -90,8 +90,8 @@ def runs(monkeypatch, tmp_path, metrics):
 
     noted.breaks = "nothing"
     monkeypatch.setattr(bundle_configs, "bundle_command", command)
-    monkeypatch.setattr(inversion_stages, "phantom_command", lambda modality, keys: command("phantoms", (), keys))
-    monkeypatch.setattr(stage_chain, "POLLING_SECONDS", 0.01)
+    monkeypatch.setattr(inversion_steps, "phantom_command", lambda modality, keys: command("phantoms", (), keys))
+    monkeypatch.setattr(step_chain, "POLLING_SECONDS", 0.01)
     for module in (interpolation_figure, inpainting):
         monkeypatch.setattr(module, "two_class_view", lambda inversion: View())
     return noted
@@ -184,7 +184,7 @@ def test_seeds_are_words_and_splits_of_their_own(runs, tmp_path) -> None:
     assert sorted(trainings) == [f"prostate_mri/vectors_64_cases_100/seed_{seed}" for seed in (4, 5)]
 
 
-def stages_of(tmp_path, *names, **options):
+def steps_of(tmp_path, *names, **options):
     """The real commands, as the chain has them."""
     lines = [line for name in names for line in run(tmp_path, name, dry_run=True, **options)]
     commands = {}
@@ -196,7 +196,7 @@ def stages_of(tmp_path, *names, **options):
 
 
 def test_every_key_exists_in_the_config_that_it_is_given_to(tmp_path) -> None:
-    for name, command in stages_of(tmp_path, "all").items():
+    for name, command in steps_of(tmp_path, "all").items():
         if "monai.bundle" in command:
             keys = {command[at][2:]: command[at + 1] for at in range(5, len(command) - 1, 2)}
             files = keys.pop("config_file")
@@ -207,7 +207,7 @@ def test_every_key_exists_in_the_config_that_it_is_given_to(tmp_path) -> None:
 
 
 def test_cells_share_noise_and_held_out_cases(tmp_path) -> None:
-    commands = stages_of(tmp_path, "table1", "table3")
+    commands = steps_of(tmp_path, "table1", "table3")
     keys = {name: dict(zip(each[5::2], each[6::2], strict=True)) for name, each in commands.items()}
     assert len({each["--seed"] for name, each in keys.items() if name.endswith("/generating")}) == 1
     evaluations = [each for name, each in keys.items() if name.endswith("/evaluating")]
@@ -217,7 +217,7 @@ def test_cells_share_noise_and_held_out_cases(tmp_path) -> None:
 
 
 def test_phantoms_are_enough_for_all_splits(tmp_path) -> None:
-    commands = stages_of(tmp_path, "figure3")
+    commands = steps_of(tmp_path, "figure3")
     numbers = {}
     for modality in ("prostate_mri", "chest_xray", "histopathology"):
         each = commands[f"{modality}/cases/phantoms"]
@@ -232,7 +232,7 @@ def test_phantoms_are_enough_for_all_splits(tmp_path) -> None:
 
 def test_given_cases_are_taken_in_place_of_phantoms(tmp_path) -> None:
     (tmp_path / "picai").mkdir()
-    commands = stages_of(tmp_path, "table2", dataset_dir=str(tmp_path / "picai"))
+    commands = steps_of(tmp_path, "table2", dataset_dir=str(tmp_path / "picai"))
     assert not any(name.endswith("/phantoms") for name in commands)
     assert all(str(tmp_path / "picai") in command for name, command in commands.items() if "generating" not in name)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medti_components.apps.reproduction.stage_chain import Stage, bundle_command
+from medti_components.apps.reproduction.step_chain import Step, bundle_command
 from medti_components.errors import ConfigError
 
 RESUME = ("--resume", "true")
@@ -68,7 +68,7 @@ class BundleConfigs:
             "--config_file, or correct concepts"
         )
 
-    def stage(
+    def step(
         self,
         name: str,
         run_id: str,
@@ -76,12 +76,12 @@ class BundleConfigs:
         keys: Mapping[str, Any],
         needs: Sequence[str] = (),
         work: float = 1.0,
-    ) -> Stage:
+    ) -> Step:
         """Return the command that runs a config; a training goes on where it was broken off."""
         files = self.files(config)
         resume = RESUME if run_id == "training" else ()
         images = Path(keys["output_dir"]) if run_id in IMAGE_RUNS else None
-        return Stage(name, bundle_command(run_id, files, keys), tuple(needs), files, resume, work, images)
+        return Step(name, bundle_command(run_id, files, keys), tuple(needs), files, resume, work, images)
 
 
 @cache

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from medti_components.apps.reproduction.interpolation_figure import finding_evaluation
-from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
-from medti_components.apps.reproduction.measured_figures import MeasuredFigure, metrics_estimate, write_figures
-from medti_components.apps.reproduction.stage_chain import Stage
+from medti_components.apps.reproduction.inversion_steps import InversionSteps, image_names
+from medti_components.apps.reproduction.measurements import Measurement, metrics_estimate, write_measurements
+from medti_components.apps.reproduction.step_chain import Step
 from medti_components.visualize.picture_grid import PictureGrid
 
 HEALTHY = "<chest_xray_no_finding>"
@@ -28,7 +28,7 @@ class Compositions:
         num_pictures: images of each prompt.
     """
 
-    chest: InversionStages
+    chest: InversionSteps
     num_pictures: int
 
     @property
@@ -45,7 +45,7 @@ class Compositions:
             [" AND ".join(f"{finding} :{WEIGHT:g}" for finding in findings) for findings in several],
         ]
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return the commands, those of single words and of several last."""
         words = self.chest.training(self.chest.seed)
         shared: dict[str, Any] = {"seed": self.seed, "num_images": self.num_pictures}
@@ -67,8 +67,8 @@ class Compositions:
     def paths(self, prompt: str) -> list[Path]:
         """Return the images of a prompt, seed by seed."""
         return [
-            self.chest.folder(stage) / "images" / f"{name}.png"
-            for prompts, stage in zip(self.prompts, self.stages()[-2:], strict=True)
+            self.chest.folder(step) / "images" / f"{name}.png"
+            for prompts, step in zip(self.prompts, self.steps()[-2:], strict=True)
             for name in image_names(prompts, self.num_pictures, self.seed).get(prompt, [])
         ]
 
@@ -82,43 +82,43 @@ class CompositionFigure:
         num_pictures: images of each prompt.
     """
 
-    chest: InversionStages
+    chest: InversionSteps
     num_pictures: int
     name: str = "figure4"
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands."""
-        return [*self._compositions.stages(), self._evaluation()]
+        return [*self._compositions.steps(), self._evaluation()]
 
     def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
         """Write ``figure4.png``, ``.csv`` and ``.md``."""
         titles = ["healthy", *(f"+ {finding.strip('<>').removeprefix('chest_xray_')}" for finding in FINDINGS)]
         made = self._compositions
         pictures = [
-            self.chest.picture(stage, f"images/{names[0]}.png", done)
-            for prompts, stage in zip(made.prompts, made.stages()[-2:], strict=True)
+            self.chest.picture(step, f"images/{names[0]}.png", done)
+            for prompts, step in zip(made.prompts, made.steps()[-2:], strict=True)
             for names in image_names(prompts, 1, made.seed).values()
         ]
         grid = PictureGrid("Synthetic images of one seed, a finding added at a time")
         grid.add("", [(title.replace("_", " "), each) for title, each in zip(titles, pictures, strict=True)])
         yield f"{grid.write(folder / f'{self.name}.png').name} in {folder}"
-        stage = self._evaluation()
-        path = self.chest.folder(stage) / "metrics.json"
+        step = self._evaluation()
+        path = self.chest.folder(step) / "metrics.json"
         rows = [
-            MeasuredFigure(
+            Measurement(
                 f"all seen, {what} of {count} findings",
-                metrics_estimate(path, "detection", kind, f"{count} findings") if stage.name in done else None,
+                metrics_estimate(path, "detection", kind, f"{count} findings") if step.name in done else None,
                 PAPER if kind == "composed" else "",
             )
             for count in (2, 3)
             for kind, what in (("composed", "composed images"), ("real", "held-out real images"))
         ]
-        yield from write_figures(folder, self.name, rows)
+        yield from write_measurements(folder, self.name, rows)
 
     @property
     def _compositions(self) -> Compositions:
         return Compositions(self.chest, self.num_pictures)
 
-    def _evaluation(self) -> Stage:
-        composed = self._compositions.stages()[-1]
+    def _evaluation(self) -> Step:
+        composed = self._compositions.steps()[-1]
         return finding_evaluation(self.chest, self.name, {"composed_dir": self.chest.folder(composed)}, [composed])

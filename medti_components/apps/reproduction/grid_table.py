@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
+from medti_components.apps.reproduction.inversion_steps import InversionSteps, image_names
 from medti_components.apps.reproduction.parameter_grid import TABLES, TITLES, GridCell, GridSetting, ParameterGrid
 from medti_components.apps.reproduction.quality_table import CellQuality, QualityTable
-from medti_components.apps.reproduction.stage_chain import Stage
+from medti_components.apps.reproduction.step_chain import Step
 from medti_components.visualize.picture_grid import PictureGrid, channel
 
 
@@ -22,7 +22,7 @@ class GridCells:
         num_seeds: trainings of each setting, from the first seed on.
     """
 
-    inversion: InversionStages
+    inversion: InversionSteps
     num_seeds: int = 1
 
     @property
@@ -41,7 +41,7 @@ class GridCells:
         """Of the trainings."""
         return range(self.inversion.seed, self.inversion.seed + self.num_seeds)
 
-    def generating(self, setting: GridSetting, seed: int) -> list[Stage]:
+    def generating(self, setting: GridSetting, seed: int) -> list[Step]:
         """Return the commands up to the images: of each word as many as the evaluation holds beside real ones."""
         chain = self.inversion.training(seed, setting.num_vectors, setting.num_cases)
         keys = {
@@ -54,7 +54,7 @@ class GridCells:
         name = f"{setting.name}/seed_{seed}/generated"
         return [*chain, self.inversion.images(name, "generating", chain[-1], keys, rows=rows)]
 
-    def evaluating(self, setting: GridSetting, seed: int) -> list[Stage]:
+    def evaluating(self, setting: GridSetting, seed: int) -> list[Step]:
         """Return the commands up to the evaluation."""
         chain = self.generating(setting, seed)
         evaluate = self.inversion.bundle.content("evaluate")
@@ -79,13 +79,13 @@ class GridTable:
     cells: GridCells
     grid: ParameterGrid
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands, whole seeds first."""
         return [
-            stage
+            step
             for seed in self.cells.seeds
             for cell in self.grid.cells(self.name)
-            for stage in self.cells.evaluating(cell.setting, seed)
+            for step in self.cells.evaluating(cell.setting, seed)
         ]
 
     def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
@@ -98,9 +98,9 @@ class GridTable:
     def _measured(self, cell: GridCell, done: Collection[str]) -> dict[int, CellQuality]:
         found = {}
         for seed in self.cells.seeds:
-            stage = self.cells.evaluating(cell.setting, seed)[-1]
-            if stage.name in done:
-                path = self.cells.inversion.folder(stage) / "metrics.json"
+            step = self.cells.evaluating(cell.setting, seed)[-1]
+            if step.name in done:
+                path = self.cells.inversion.folder(step) / "metrics.json"
                 found[seed] = CellQuality.read(path, self.cells.inversion.concepts)
         return found
 
@@ -113,13 +113,13 @@ class ParameterPictures:
     grid: ParameterGrid
     name: str = "figure2"
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return the commands of the cells' images."""
         return [
-            stage
+            step
             for table in TABLES
             for cell in self.grid.cells(table)
-            for stage in self.cells.generating(cell.setting, self.cells.inversion.seed)
+            for step in self.cells.generating(cell.setting, self.cells.inversion.seed)
         ]
 
     def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
@@ -132,8 +132,8 @@ class ParameterPictures:
             for concept, (name,) in names.items():
                 pictures = []
                 for cell in (each for each in cells if each.axis == axis):
-                    stage = self.cells.generating(cell.setting, inversion.seed)[-1]
+                    step = self.cells.generating(cell.setting, inversion.seed)[-1]
                     title = f"{cell.value:g}" + (" (default)" if cell.is_default else "")
-                    pictures.append((title, channel(inversion.picture(stage, f"images/{name}.png", done), 0)))
+                    pictures.append((title, channel(inversion.picture(step, f"images/{name}.png", done), 0)))
                 grid.add(f"{TITLES[axis]}\n{concept.strip('<>').rpartition('_')[2]}", pictures)
         yield f"{grid.write(folder / 'figure2.png').name} in {folder}"

@@ -14,9 +14,9 @@ from medti_components.apps.reproduction.interpolation_figure import (
     finding_evaluation,
     two_class_view,
 )
-from medti_components.apps.reproduction.inversion_stages import InversionStages, image_names
-from medti_components.apps.reproduction.measured_figures import MeasuredFigure, metrics_estimate, write_figures
-from medti_components.apps.reproduction.stage_chain import Stage
+from medti_components.apps.reproduction.inversion_steps import InversionSteps, image_names
+from medti_components.apps.reproduction.measurements import Measurement, metrics_estimate, write_measurements
+from medti_components.apps.reproduction.step_chain import Step
 from medti_components.visualize.picture_grid import PictureGrid, channel, outlined
 
 LOWER_LEFT_LUNG = "ellipse(70,68,16,18) %"
@@ -36,22 +36,22 @@ class PaintedRadiographs:
         num_pictures: healthy pictures, each painted into once a finding; the first is shown.
     """
 
-    chest: InversionStages
+    chest: InversionSteps
     num_pictures: int
     name: str = "figure5"
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands."""
-        alone = self._compositions.stages()[:-1]
-        painting = [stage for finding in PAINTED for stage in self._painting(finding)]
+        alone = self._compositions.steps()[:-1]
+        painting = [step for finding in PAINTED for step in self._painting(finding)]
         return [*alone, *painting, self._evaluation()]
 
     def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
         """Write ``figure5.png``, ``.csv`` and ``.md``."""
         seed, first = self._compositions.seed, {finding: self._painting(finding)[0] for finding in PAINTED}
         (healthy_name,) = image_names([HEALTHY], 1, seed)[HEALTHY]
-        healthy = self.chest.picture(self._compositions.stages()[-2], f"images/{healthy_name}.png", done)
-        painted = {finding: _result(self.chest, stage, finding, seed, done) for finding, stage in first.items()}
+        healthy = self.chest.picture(self._compositions.steps()[-2], f"images/{healthy_name}.png", done)
+        painted = {finding: _result(self.chest, step, finding, seed, done) for finding, step in first.items()}
         pictures = [("healthy", healthy), ("mask", outlined(healthy, painted[PAINTED[0]][1]))]
         pictures += [(_title(finding), picture) for finding, (picture, _) in painted.items()]
         grid = PictureGrid("Synthetic images, painted within the outline")
@@ -65,15 +65,15 @@ class PaintedRadiographs:
                 name = finding.strip("<>").removeprefix("chest_xray_")
                 is_done = evaluation.name in done
                 figure = metrics_estimate(metrics, "inpainting", name, key) if is_done else None
-                rows.append(MeasuredFigure(f"{_title(finding)}, {what}", figure, PAPER if key == "seen_inside" else ""))
-        yield from write_figures(folder, self.name, rows)
+                rows.append(Measurement(f"{_title(finding)}, {what}", figure, PAPER if key == "seen_inside" else ""))
+        yield from write_measurements(folder, self.name, rows)
 
     @property
     def _compositions(self) -> Compositions:
         return Compositions(self.chest, self.num_pictures)
 
-    def _painting(self, finding: str) -> list[Stage]:
-        chain = self._compositions.stages()[:-1]
+    def _painting(self, finding: str) -> list[Step]:
+        chain = self._compositions.steps()[:-1]
         name = finding.strip("<>").removeprefix("chest_xray_")
         return [
             self.chest.images(
@@ -92,10 +92,10 @@ class PaintedRadiographs:
             for number, path in enumerate(self._compositions.paths(HEALTHY))
         ]
 
-    def _evaluation(self) -> Stage:
-        stages = [stage for finding in PAINTED for stage in self._painting(finding)]
-        folder = self.chest.folder(stages[0]).parent
-        return finding_evaluation(self.chest, self.name, {"inpainted_dir": folder}, stages)
+    def _evaluation(self) -> Step:
+        steps = [step for finding in PAINTED for step in self._painting(finding)]
+        folder = self.chest.folder(steps[0]).parent
+        return finding_evaluation(self.chest, self.name, {"inpainted_dir": folder}, steps)
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class PaintedProstate:
         num_pictures: paintings of each place and size, from different noise; the first is shown.
     """
 
-    prostate: InversionStages
+    prostate: InversionSteps
     num_pictures: int
     name: str = "figure6"
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands."""
         return [*self._healthy(), *self._painting().values(), *default_evaluation(self.prostate)]
 
@@ -122,23 +122,23 @@ class PaintedProstate:
         grid = PictureGrid("Synthetic images, lesions painted within the outline")
         grid.add("healthy", [(name, channel(healthy, index)) for index, name in enumerate(SEQUENCES)])
         rows, evaluation = [], default_evaluation(self.prostate)[-1]
-        for name, stage in self._painting().items():
-            painted, mask = _result(self.prostate, stage, positive, self._seed, done)
+        for name, step in self._painting().items():
+            painted, mask = _result(self.prostate, step, positive, self._seed, done)
             grid.add(name, [("", channel(outlined(painted, mask), index)) for index in range(len(SEQUENCES))])
             seen = None
-            if {stage.name, evaluation.name} <= {*done}:
-                seen = two_class_view(self.prostate).painted(self.prostate.folder(stage))
+            if {step.name, evaluation.name} <= {*done}:
+                seen = two_class_view(self.prostate).painted(self.prostate.folder(step))
             for key, what in MEASURED.items():
                 figure = None if seen is None else getattr(seen, key)
-                rows.append(MeasuredFigure(f"{name}, {what}", figure, PAPER if key == "seen_inside" else ""))
+                rows.append(Measurement(f"{name}, {what}", figure, PAPER if key == "seen_inside" else ""))
         yield f"{grid.write(folder / f'{self.name}.png').name} in {folder}"
-        yield from write_figures(folder, self.name, rows)
+        yield from write_measurements(folder, self.name, rows)
 
     @property
     def _seed(self) -> int:
         return self.prostate.image_seed(self.prostate.seed)
 
-    def _healthy(self) -> list[Stage]:
+    def _healthy(self) -> list[Step]:
         chain = self.prostate.training(self.prostate.seed)
         keys = {"seed": self._seed, "num_images": 1, "prompt": self.prostate.concepts[0]}
         return [*chain, self.prostate.images("healthy", "generating", chain[-1], keys)]
@@ -148,7 +148,7 @@ class PaintedProstate:
         negative = self.prostate.concepts[0]
         return f"images/{image_names([negative], 1, self._seed)[negative][0]}.png"
 
-    def _painting(self) -> dict[str, Stage]:
+    def _painting(self) -> dict[str, Step]:
         """Return the commands by place and size."""
         chain = self._healthy()
         middle = self.prostate.bundle.content("inference")["field_of_view_mm"] / 2
@@ -159,17 +159,17 @@ class PaintedProstate:
                 keys |= {"image": self.prostate.folder(chain[-1]) / self._healthy_file}
                 keys |= {"mask": f"ellipse({middle + x:g},{middle + y:g},{radius:g},{radius:g}) mm"}
                 name = f"inpainted/{self.num_pictures}_images/{place}_{size}"
-                stage = self.prostate.images(name, "inpainting", chain[-2], keys, chain[-1:])
-                found[f"{place}, {size}"] = stage
+                step = self.prostate.images(name, "inpainting", chain[-2], keys, chain[-1:])
+                found[f"{place}, {size}"] = step
         return found
 
 
 def _result(
-    inversion: InversionStages, stage: Stage, prompt: str, seed: int, done: Collection[str]
+    inversion: InversionSteps, step: Step, prompt: str, seed: int, done: Collection[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the first picture of an inpainting run, and what was asked to be painted."""
     (name,) = image_names([prompt], 1, seed)[prompt]
-    picture, mask = (inversion.picture(stage, f"{folder}/{name}.png", done) for folder in ("images", "masks"))
+    picture, mask = (inversion.picture(step, f"{folder}/{name}.png", done) for folder in ("images", "masks"))
     return picture, mask
 
 

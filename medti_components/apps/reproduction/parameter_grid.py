@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medti_components.apps.reproduction.inversion_stages import words_name
+from medti_components.apps.reproduction.inversion_steps import words_name
 from medti_components.errors import ConfigError
 
 TABLES = {"table1": ("num_inference_steps", "guidance_scale"), "table2": ("num_vectors",), "table3": ("num_cases",)}

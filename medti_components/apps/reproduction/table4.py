@@ -9,7 +9,7 @@ from typing import Any
 
 from medti_components.apps.reproduction.auc_table import AucTable, Table4Row
 from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.stage_chain import Stage
+from medti_components.apps.reproduction.step_chain import Step
 from medti_components.data.classification.classified_cases import PROBABILITIES_FILE, ClassifiedCases
 from medti_components.errors import ConfigError
 from medti_components.files import write_text_atomically
@@ -57,7 +57,7 @@ CLASSIFIER_FILE = "classifier.safetensors"
 
 
 @dataclass(frozen=True)
-class Table4Stages:
+class Table4Steps:
     """Makes the commands.
 
     Args:
@@ -78,7 +78,7 @@ class Table4Stages:
     num_few_cases: int
     embeddings: tuple[Path | None, Path | None]
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands, each after those that it needs."""
         settings = self.bundle.settings
         chain = [
@@ -98,7 +98,7 @@ class Table4Stages:
         """Return where a cell's test cases are."""
         return self.output_dir / self.cell_name(row.name, seed) / "evaluating" / PROBABILITIES_FILE
 
-    def _images(self, name: str, num_cases: int, embeddings: Path | None, has_few_words: bool) -> list[Stage]:
+    def _images(self, name: str, num_cases: int, embeddings: Path | None, has_few_words: bool) -> list[Step]:
         settings, shared = self.bundle.settings, {"show_progress": "true", "seed": self.bundle.settings["split_seed"]}
         needs: tuple[str, ...] = ()
         chain = []
@@ -113,7 +113,7 @@ class Table4Stages:
                 "num_validation_cases": settings["num_validation_cases"],
             }
             needs = (f"{name}/words",)
-            chain.append(self.bundle.words.stage(needs[0], "training", "train", keys))
+            chain.append(self.bundle.words.step(needs[0], "training", "train", keys))
             embeddings = self.output_dir / name / "embeddings"
         number = max(row.num_synthetic for row in self.rows if row.has_few_words is has_few_words)
         keys = {
@@ -122,12 +122,12 @@ class Table4Stages:
             "output_dir": self._images_dir(has_few_words),
             "num_images": number // 2,
         }
-        return [*chain, self.bundle.words.stage(f"{name}/images", "generating", "inference", keys, needs)]
+        return [*chain, self.bundle.words.step(f"{name}/images", "generating", "inference", keys, needs)]
 
     def _images_dir(self, has_few_words: bool) -> Path:
         return self.output_dir / ("few_words" if has_few_words else "words") / "images"
 
-    def _cell(self, row: Table4Row, seed: int) -> list[Stage]:
+    def _cell(self, row: Table4Row, seed: int) -> list[Step]:
         name = self.cell_name(row.name, seed)
         folder = self.output_dir / name
         shared = {
@@ -151,12 +151,10 @@ class Table4Stages:
             initial = self.cell_name(row.initial_row, seed)
             keys["initial_classifier"] = self.output_dir / initial / "training" / CLASSIFIER_FILE
             needs += (f"{initial}/training",)
-        training = self.bundle.classifier.stage(f"{name}/training", "training", "train", keys, needs)
+        training = self.bundle.classifier.step(f"{name}/training", "training", "train", keys, needs)
         keys = {**shared, "classifier": folder / "training" / CLASSIFIER_FILE, "output_dir": folder / "evaluating"}
         keys |= {key: self.bundle.settings[key] for key in SPLIT_KEYS}
-        evaluating = self.bundle.classifier.stage(
-            f"{name}/evaluating", "evaluating", "evaluate", keys, (training.name,)
-        )
+        evaluating = self.bundle.classifier.step(f"{name}/evaluating", "evaluating", "evaluate", keys, (training.name,))
         return [training, evaluating]
 
 
@@ -172,7 +170,7 @@ class Table4:
         settings: which cases all cells are trained, validated and tested on.
     """
 
-    commands: Table4Stages
+    commands: Table4Steps
     settings: Mapping[str, Any]
     name: str = "table4"
 
@@ -195,8 +193,8 @@ class Table4:
         real = Path(dataset_dir or bundle.settings["dataset_dir"]).resolve()
         settings = {**bundle.settings, "dataset_dir": str(real)}
         _check_same_cases(output_dir / SETTINGS_FILE, settings)
-        stages = Table4Stages(bundle, real, output_dir, rows, num_seeds, num_few_cases, embeddings)
-        return cls(stages, settings)
+        steps = Table4Steps(bundle, real, output_dir, rows, num_seeds, num_few_cases, embeddings)
+        return cls(steps, settings)
 
     @property
     def output_dir(self) -> Path:
@@ -207,9 +205,9 @@ class Table4:
         """Note whose cells the folder holds."""
         write_text_atomically(self.output_dir / SETTINGS_FILE, json.dumps(dict(self.settings), indent=4) + "\n")
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands, each after those that it needs."""
-        return self.commands.stages()
+        return self.commands.steps()
 
     def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
         """Write ``table4.csv``, ``.md`` and ``.png``."""

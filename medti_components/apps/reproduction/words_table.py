@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from medti_components.apps.reproduction.inpainting_figures import LOWER_LEFT_LUNG, PAINTED
-from medti_components.apps.reproduction.inversion_stages import SEVERAL_FINDINGS, InversionStages, image_names
+from medti_components.apps.reproduction.inversion_steps import SEVERAL_FINDINGS, InversionSteps, image_names
 from medti_components.apps.reproduction.quality_table import estimate_of
-from medti_components.apps.reproduction.stage_chain import Stage, record_of
+from medti_components.apps.reproduction.step_chain import Step, record_of
 from medti_components.files import write_text_atomically
 
 COMPOSITION = {"weight": 1.0, "healthy_weight": -1.0, "guidance_scale": 1.5}
@@ -53,7 +53,7 @@ class WordsTable:
         num_pictures: rows of each interpolation, and pictures to paint into.
     """
 
-    inversion: InversionStages
+    inversion: InversionSteps
     num_seeds: int
     num_pictures: int
 
@@ -67,9 +67,9 @@ class WordsTable:
         """Of the trainings."""
         return range(self.inversion.seed, self.inversion.seed + self.num_seeds)
 
-    def stages(self) -> list[Stage]:
+    def steps(self) -> list[Step]:
         """Return all commands, whole seeds first."""
-        return [stage for seed in self.seeds for stage in self._stages(seed)]
+        return [step for seed in self.seeds for step in self._steps(seed)]
 
     def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
         """Write ``words_<modality>.csv`` and ``.md``."""
@@ -89,7 +89,7 @@ class WordsTable:
         yield f"\n{table}"
         yield f"{self.name}.csv, {self.name}.md in {folder}"
 
-    def _stages(self, seed: int) -> list[Stage]:
+    def _steps(self, seed: int) -> list[Step]:
         """Return the commands of a seed, the evaluating one last."""
         chain = self.inversion.training(seed)
         generated = self._generated("generated", seed, chain[-1])
@@ -103,18 +103,18 @@ class WordsTable:
             baseline = self._generated("generated_initial", seed, initial)
             keys["baseline_dir"] = self.inversion.folder(baseline)
             images = {"": [initial, baseline]}
-        keys |= {key: self.inversion.folder(stages[0]).parent for key, stages in images.items() if key}
+        keys |= {key: self.inversion.folder(steps[0]).parent for key, steps in images.items() if key}
         made = [generated, *itertools.chain.from_iterable(images.values())]
         return [*chain, *made, self.inversion.evaluating(f"words/seed_{seed}/evaluated", seed, keys, made)]
 
-    def _generated(self, name: str, seed: int, words: Stage) -> Stage:
+    def _generated(self, name: str, seed: int, words: Step) -> Step:
         count = self.inversion.bundle.content("evaluate")["num_test_cases"]
         keys = {"seed": self.inversion.image_seed(seed), "num_images": count}
         return self.inversion.images(
             f"words/seed_{seed}/{name}", "generating", words, keys, rows=len(self.inversion.concepts)
         )
 
-    def _several(self, seed: int, words: Stage, generated: Stage) -> dict[str, list[Stage]]:
+    def _several(self, seed: int, words: Step, generated: Step) -> dict[str, list[Step]]:
         """Return the commands that compose, interpolate and paint, by the key of the evaluation that reads them."""
         inversion, first = self.inversion, self.inversion.image_seed(seed)
         healthy, *findings = inversion.concepts
@@ -167,12 +167,12 @@ class WordsTable:
         """Return what was found, in the order of the first seed that has it."""
         found: dict[str, dict[int, tuple[float, str]]] = {}
         for seed in self.seeds:
-            stages = self._stages(seed)
-            if stages[-1].name not in done:
+            steps = self._steps(seed)
+            if steps[-1].name not in done:
                 continue
             training = self.inversion.training(seed)[-1]
             losses = json.loads((self.inversion.folder(training) / "held_out_loss.json").read_text(encoding="utf-8"))
-            metrics = json.loads((self.inversion.folder(stages[-1]) / "metrics.json").read_text(encoding="utf-8"))
+            metrics = json.loads((self.inversion.folder(steps[-1]) / "metrics.json").read_text(encoding="utf-8"))
             numbers = {**_losses(losses), **_metrics(metrics)}
             minutes = record_of(training.name, folder).minutes()
             numbers["minutes of training"] = (minutes, f"{minutes:.1f}")

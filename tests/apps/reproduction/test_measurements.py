@@ -6,11 +6,11 @@ import torch
 from generated_runs import write_inpainting, write_interpolation
 from safetensors.torch import save_file
 
-from medti_components.apps.reproduction.measured_figures import (
-    MeasuredFigure,
+from medti_components.apps.reproduction.measurements import (
+    Measurement,
     TwoClassView,
     metrics_estimate,
-    write_figures,
+    write_measurements,
 )
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.networks.finding_classifier import FindingClassifier
@@ -20,10 +20,10 @@ WORDS = ("<prostate_mri_negative>", "<prostate_mri_positive>")
 
 def test_figures_beside_what_the_paper_says(tmp_path) -> None:
     rows = [
-        MeasuredFigure("seen", IntervalEstimate(0.5, 0.25, 0.75, {"images": 8}, "exact"), "it works"),
-        MeasuredFigure("other", None),
+        Measurement("seen", IntervalEstimate(0.5, 0.25, 0.75, {"images": 8}, "exact"), "it works"),
+        Measurement("other", None),
     ]
-    lines = list(write_figures(tmp_path, "figure9", rows))
+    lines = list(write_measurements(tmp_path, "figure9", rows))
     assert "| seen | 0.500 [0.250, 0.750] | 8 images | it works |" in (tmp_path / "figure9.md").read_text()
     assert "| other | not measured |  |  |" in lines[0]
     with open(tmp_path / "figure9.csv", newline="") as file:

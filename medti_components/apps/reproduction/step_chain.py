@@ -22,18 +22,18 @@ from medti_components.files import write_text_atomically
 
 
 @dataclass(frozen=True)
-class Stage:
+class Step:
     """One command of the chain.
 
     Args:
         name: unique in the chain, with slashes where it is one of a group; the last part says of what kind it is.
         command: program and arguments.
-        needs: names of the stages before it.
+        needs: names of the steps before it.
         files: configs that the command reads; it is run again when their content has changed.
         resume: arguments that let the same command go on where it was broken off.
-        work: how much there is to do, in a unit that all stages of its kind share, to tell how long it will take.
-        images: folder that it adds images to; those that another command of this stage left there are removed first,
-            so that no later stage takes them for this one's.
+        work: how much there is to do, in a unit that all steps of its kind share, to tell how long it will take.
+        images: folder that it adds images to; those that another command of this step left there are removed first,
+            so that no later step takes them for this one's.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Stage:
     def kind(self) -> str:
         """The last part of the name.
 
-        >>> Stage("seed_0/training", []).kind
+        >>> Step("seed_0/training", []).kind
         'training'
         """
         return self.name.rpartition("/")[2]
@@ -60,8 +60,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class StageRecord:
-    """The attempts at a stage, kept in a file: command, seconds, exit status and time of each.
+class StepRecord:
+    """The attempts at a step, kept in a file: command, seconds, exit status and time of each.
 
     The status is None from the beginning of an attempt to its end, and stays so when it was killed.
     """
@@ -70,7 +70,7 @@ class StageRecord:
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, path: Path) -> "StageRecord":
+    def load(cls, path: Path) -> "StepRecord":
         """Read what earlier runs did."""
         return cls(path, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else [])
 
@@ -101,7 +101,7 @@ class StageRecord:
         return last["command"] == [*command] and last.get("files", {}) == dict(files or {})
 
     def is_done(
-        self, command: Sequence[str], needs: Sequence["StageRecord"] = (), files: Mapping[str, str] | None = None
+        self, command: Sequence[str], needs: Sequence["StepRecord"] = (), files: Mapping[str, str] | None = None
     ) -> bool:
         """Whether the last attempt was this command, succeeded, and came after those it builds on."""
         if not self.is_of(command, files) or self.attempts[-1]["status"] != 0:
@@ -137,78 +137,78 @@ POLLING_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class _Running:
-    stage: Stage
+    step: Step
     process: subprocess.Popen[bytes]
     slot: int
     start: float
 
 
-class StageChain:
-    """Stages with their records in ``output_dir/stages`` and logs in ``output_dir/logs``.
+class StepChain:
+    """Steps with their records in ``output_dir/steps`` and logs in ``output_dir/logs``.
 
     Args:
-        stages: each after those that it needs.
+        steps: each after those that it needs.
         output_dir: folder of records and logs.
         num_processes: how many run at a time.
         working_dir: where the commands run; this process's own where None.
 
     Attributes:
-        failed: names of stages that failed, with the last line of the log, and of those left out for that.
+        failed: names of steps that failed, with the last line of the log, and of those left out for that.
 
     >>> import tempfile
-    >>> chain = StageChain([Stage("a", ["true"]), Stage("b", ["false"], ("a",))], tempfile.mkdtemp())
+    >>> chain = StepChain([Step("a", ["true"]), Step("b", ["false"], ("a",))], tempfile.mkdtemp())
     >>> _ = [*chain.run()]
-    >>> chain.failed.keys(), chain.is_done(chain.stages[0])
+    >>> chain.failed.keys(), chain.is_done(chain.steps[0])
     (dict_keys(['b']), True)
     """
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        steps: Sequence[Step],
         output_dir: str | Path,
         num_processes: int = 1,
         working_dir: str | Path | None = None,
     ) -> None:
-        self.stages = list(stages)
+        self.steps = list(steps)
         self.output_dir = Path(output_dir)
         self.num_processes = num_processes
         self.working_dir = working_dir
         self.failed: dict[str, str] = {}
-        self._records = {stage.name: record_of(stage.name, self.output_dir) for stage in stages}
+        self._records = {step.name: record_of(step.name, self.output_dir) for step in steps}
 
-    def is_done(self, stage: Stage) -> bool:
-        """Whether nothing is left to do for a stage."""
-        needs = [self._records[name] for name in stage.needs]
-        return self._records[stage.name].is_done(stage.command, needs, stage.digests)
+    def is_done(self, step: Step) -> bool:
+        """Whether nothing is left to do for a step."""
+        needs = [self._records[name] for name in step.needs]
+        return self._records[step.name].is_done(step.command, needs, step.digests)
 
     def run(self) -> Iterator[str]:
-        """Run what is not done yet; yield a line when a stage begins, ends, fails, is left out or was done before."""
-        titles = {stage.name: f"[{n}/{len(self.stages)}] {stage.name}" for n, stage in enumerate(self.stages, start=1)}
-        waiting, running = [*self.stages], list[_Running]()
+        """Run what is not done yet; yield a line when a step begins, ends, fails, is left out or was done before."""
+        titles = {step.name: f"[{n}/{len(self.steps)}] {step.name}" for n, step in enumerate(self.steps, start=1)}
+        waiting, running = [*self.steps], list[_Running]()
         try:
             while waiting or running:
-                for stage in [*waiting]:
-                    open_needs = {one.name for one in (*waiting, *(each.stage for each in running))} & {*stage.needs}
-                    missing = [name for name in stage.needs if name in self.failed]
+                for step in [*waiting]:
+                    open_needs = {one.name for one in (*waiting, *(each.step for each in running))} & {*step.needs}
+                    missing = [name for name in step.needs if name in self.failed]
                     if missing:
-                        self.failed[stage.name] = f"left out: {missing[0]} failed"
-                        line = self.failed[stage.name]
+                        self.failed[step.name] = f"left out: {missing[0]} failed"
+                        line = self.failed[step.name]
                     elif open_needs:
                         continue
-                    elif self.is_done(stage):
-                        line = f"done before, {self._records[stage.name].minutes():.1f} min"
+                    elif self.is_done(step):
+                        line = f"done before, {self._records[step.name].minutes():.1f} min"
                     elif len(running) < self.num_processes:
-                        line = shlex.join(stage.command)
-                        running.append(self._started(stage, {each.slot for each in running}))
+                        line = shlex.join(step.command)
+                        running.append(self._started(step, {each.slot for each in running}))
                     else:
                         continue
-                    waiting.remove(stage)
-                    yield f"{titles[stage.name]}: {line}"
+                    waiting.remove(step)
+                    yield f"{titles[step.name]}: {line}"
                 for each in [one for one in running if one.process.poll() is not None]:
                     running.remove(each)
                     line = self._ended(each)
-                    left = self._left([*waiting, *(one.stage for one in running)])
-                    yield f"{titles[each.stage.name]}: {line}{left}"
+                    left = self._left([*waiting, *(one.step for one in running)])
+                    yield f"{titles[each.step.name]}: {line}{left}"
                 if running:
                     time.sleep(POLLING_SECONDS)
         except KeyboardInterrupt:
@@ -220,55 +220,55 @@ class StageChain:
                 each.process.terminate()
                 each.process.wait()
 
-    def _started(self, stage: Stage, taken: set[int]) -> _Running:
-        record, digests = self._records[stage.name], stage.digests
-        goes_on = record.is_of(stage.command, digests) and record.attempts[-1]["status"] != 0
-        command = [*stage.command, *(stage.resume if goes_on else ())]
-        is_another = record.attempts and not record.is_of(stage.command, digests)
-        if is_another and stage.images is not None and stage.images.is_dir():
-            shutil.rmtree(stage.images)
-        record.begin(stage.command, digests)
+    def _started(self, step: Step, taken: set[int]) -> _Running:
+        record, digests = self._records[step.name], step.digests
+        goes_on = record.is_of(step.command, digests) and record.attempts[-1]["status"] != 0
+        command = [*step.command, *(step.resume if goes_on else ())]
+        is_another = record.attempts and not record.is_of(step.command, digests)
+        if is_another and step.images is not None and step.images.is_dir():
+            shutil.rmtree(step.images)
+        record.begin(step.command, digests)
         slot = min({*range(self.num_processes)} - taken)
-        log = self._log(stage)
+        log = self._log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as file:
             process = start_process(command, self.working_dir, self._environment(slot), file)
-        return _Running(stage, process, slot, time.monotonic())
+        return _Running(step, process, slot, time.monotonic())
 
     def _ended(self, each: _Running) -> str:
-        record, log = self._records[each.stage.name], self._log(each.stage)
+        record, log = self._records[each.step.name], self._log(each.step)
         status = each.process.wait()
         record.end(time.monotonic() - each.start, status)
         if status == 0:
             return f"{record.minutes():.1f} min"
-        self.failed[each.stage.name] = f"exit status {status}: {_last_line(log)} ({log})"
-        return self.failed[each.stage.name]
+        self.failed[each.step.name] = f"exit status {status}: {_last_line(log)} ({log})"
+        return self.failed[each.step.name]
 
     def plan(self) -> Iterator[str]:
         """Yield each command, whether it is done, and how long the others will take as far as that is known."""
-        for stage in self.stages:
-            state = f"done, {self._records[stage.name].minutes():.1f} min" if self.is_done(stage) else "to do"
-            yield f"{stage.name}: {state}: {shlex.join(stage.command)}"
-        yield f"{len(self.stages)} commands{self._left(self.stages) or ', all done'}"
+        for step in self.steps:
+            state = f"done, {self._records[step.name].minutes():.1f} min" if self.is_done(step) else "to do"
+            yield f"{step.name}: {state}: {shlex.join(step.command)}"
+        yield f"{len(self.steps)} commands{self._left(self.steps) or ', all done'}"
 
-    def _left(self, stages: Sequence[Stage]) -> str:
-        """Say how long stages will take, by what those of their kinds took for their work."""
+    def _left(self, steps: Sequence[Step]) -> str:
+        """Say how long steps will take, by what those of their kinds took for their work."""
         minutes, work = defaultdict[str, float](float), defaultdict[str, float](float)
-        for stage in self.stages:
-            record = self._records[stage.name]
+        for step in self.steps:
+            record = self._records[step.name]
             if record.attempts and record.attempts[-1]["status"] == 0:
-                minutes[stage.kind] += record.minutes()
-                work[stage.kind] += stage.work
-        to_do = [stage for stage in stages if not self.is_done(stage)]
-        known = [minutes[stage.kind] / work[stage.kind] * stage.work for stage in to_do if work[stage.kind]]
+                minutes[step.kind] += record.minutes()
+                work[step.kind] += step.work
+        to_do = [step for step in steps if not self.is_done(step)]
+        known = [minutes[step.kind] / work[step.kind] * step.work for step in to_do if work[step.kind]]
         if not to_do:
             return ""
         word = "about" if len(known) == len(to_do) else "over"
         time_left = f", {word} {sum(known) / self.num_processes:.0f} min" if known else ""
         return f"; {len(to_do)} to do{time_left}"
 
-    def _log(self, stage: Stage) -> Path:
-        return self.output_dir / "logs" / f"{stage.name}.log"
+    def _log(self, step: Step) -> Path:
+        return self.output_dir / "logs" / f"{step.name}.log"
 
     def _environment(self, slot: int) -> dict[str, str]:
         source = str(Path(medti_components.__file__).parents[1])
@@ -303,9 +303,9 @@ def gpus() -> list[str]:
     return names[: torch.cuda.device_count()]
 
 
-def record_of(name: str, output_dir: Path) -> StageRecord:
-    """Read the record of a stage."""
-    return StageRecord.load(output_dir / "stages" / f"{name}.json")
+def record_of(name: str, output_dir: Path) -> StepRecord:
+    """Read the record of a step."""
+    return StepRecord.load(output_dir / "steps" / f"{name}.json")
 
 
 def _last_line(log: Path) -> str:

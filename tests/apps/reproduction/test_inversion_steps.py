@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.inversion_stages import InversionStages
+from medti_components.apps.reproduction.inversion_steps import InversionSteps
 from medti_components.errors import ConfigError
 
 BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
@@ -18,7 +18,7 @@ TRAIN = BUNDLES / "prostate_mri_textual_inversion" / "configs" / "train.json"
 def inversion(tmp_path):
     overlay = tmp_path / "overlay.json"
     overlay.write_text(json.dumps({"max_steps": 10, "batch_size": 4}))
-    return InversionStages(BundleConfigs.of(str([str(TRAIN), str(overlay)])), "prostate_mri", tmp_path, None, 0)
+    return InversionSteps(BundleConfigs.of(str([str(TRAIN), str(overlay)])), "prostate_mri", tmp_path, None, 0)
 
 
 def test_work_counts_what_the_network_sees(inversion) -> None:
@@ -39,13 +39,13 @@ def test_overlays_count_as_files_of_every_command(inversion, tmp_path) -> None:
 
 
 def test_pictures_of_commands_that_are_not_done_are_not_shown(inversion) -> None:
-    stage = inversion.training(0)[-1]
-    folder = inversion.folder(stage)
+    step = inversion.training(0)[-1]
+    folder = inversion.folder(step)
     folder.mkdir(parents=True)
     Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(folder / "a.png")
-    assert inversion.picture(stage, "a.png", []) is None
-    assert inversion.picture(stage, "a.png", [stage.name]).shape == (4, 4, 3)
-    assert inversion.picture(stage, "b.png", [stage.name]) is None
+    assert inversion.picture(step, "a.png", []) is None
+    assert inversion.picture(step, "a.png", [step.name]).shape == (4, 4, 3)
+    assert inversion.picture(step, "b.png", [step.name]) is None
 
 
 def test_bundles_are_found_by_their_words(inversion) -> None:

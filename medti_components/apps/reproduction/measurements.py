@@ -25,15 +25,15 @@ from medti_components.networks.finding_classifier import FindingClassifier
 
 
 @dataclass(frozen=True)
-class MeasuredFigure:
-    """A figure, None where it was not measured, and the paper's statement."""
+class Measurement:
+    """A metric of a figure's images, None where it was not measured, and the paper's statement."""
 
     name: str
-    figure: IntervalEstimate | None
+    metric: IntervalEstimate | None
     paper: str = ""
 
 
-def write_figures(folder: Path, name: str, rows: Sequence[MeasuredFigure]) -> Iterator[str]:
+def write_measurements(folder: Path, name: str, rows: Sequence[Measurement]) -> Iterator[str]:
     """Write ``<name>.csv`` and ``.md``, and yield the table.
 
     Raises:
@@ -41,14 +41,14 @@ def write_figures(folder: Path, name: str, rows: Sequence[MeasuredFigure]) -> It
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["figure", "value", "low", "high", "n", "paper"])
-    lines = ["| figure | value [95 % interval] | n | paper |", "|---|---|---|---|"]
+    writer.writerow(["metric", "value", "low", "high", "n", "paper"])
+    lines = ["| metric | value [95 % interval] | n | paper |", "|---|---|---|---|"]
     for row in rows:
-        figure = row.figure
-        n = "" if figure is None else ", ".join(f"{count} {group}" for group, count in figure.counts.items())
-        ends = ["", "", ""] if figure is None else [f"{x:.6g}" for x in (figure.value, figure.low, figure.high)]
+        metric = row.metric
+        n = "" if metric is None else ", ".join(f"{count} {group}" for group, count in metric.counts.items())
+        ends = ["", "", ""] if metric is None else [f"{x:.6g}" for x in (metric.value, metric.low, metric.high)]
         writer.writerow([row.name, *ends, n, row.paper])
-        lines.append(f"| {row.name} | {figure or 'not measured'} | {n} | {row.paper} |")
+        lines.append(f"| {row.name} | {metric or 'not measured'} | {n} | {row.paper} |")
     write_text_atomically(folder / f"{name}.csv", text.getvalue())
     table = "\n".join(lines) + "\n"
     write_text_atomically(folder / f"{name}.md", table)
@@ -57,7 +57,7 @@ def write_figures(folder: Path, name: str, rows: Sequence[MeasuredFigure]) -> It
 
 
 def metrics_estimate(path: Path, *keys: str) -> IntervalEstimate | None:
-    """Return a figure of ``metrics.json``, None where there is none."""
+    """Return a metric of ``metrics.json``, None where there is none."""
     found: Any = json.loads(path.read_text(encoding="utf-8"))
     for key in keys:
         found = (found or {}).get(key)

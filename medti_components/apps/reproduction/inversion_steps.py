@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.stage_chain import Stage, arguments_of
+from medti_components.apps.reproduction.step_chain import Step, arguments_of
 from medti_components.data.requests.generation_requests import GenerationRequests
 from medti_components.visualize.picture_grid import read_picture
 
@@ -21,8 +21,8 @@ SEVERAL_FINDINGS, THREE_FILES = "chest_xray", "histopathology"
 
 
 @dataclass(frozen=True)
-class InversionStages:
-    """Makes the commands. What a stage leaves lies in the folder of its name without the last part, its kind.
+class InversionSteps:
+    """Makes the commands. What a step leaves lies in the folder of its name without the last part, its kind.
 
     Args:
         bundle: its configs.
@@ -43,11 +43,11 @@ class InversionStages:
         """The words, that of no finding first."""
         return list(self.bundle.content("train")["concepts"])
 
-    def folder(self, stage: Stage) -> Path:
-        """Return where a stage leaves its results."""
-        return self.output_dir / stage.name.rpartition("/")[0]
+    def folder(self, step: Step) -> Path:
+        """Return where a step leaves its results."""
+        return self.output_dir / step.name.rpartition("/")[0]
 
-    def data(self) -> tuple[Path, list[Stage]]:
+    def data(self) -> tuple[Path, list[Step]]:
         """Return the cases, and the command that draws them where they are phantoms."""
         if self.dataset_dir is not None:
             return self.dataset_dir, []
@@ -55,7 +55,7 @@ class InversionStages:
         keys = {"output_dir": folder, **numbers, "seed": self.seed}
         command = phantom_command(self.modality, keys)
         work = sum(number for key, number in numbers.items() if key.startswith("num_"))
-        return folder, [Stage(f"{self.modality}/cases/phantoms", command, work=work)]
+        return folder, [Step(f"{self.modality}/cases/phantoms", command, work=work)]
 
     def _phantom_numbers(self) -> dict[str, Any]:
         """Return how many phantoms hold training, validation and test cases and the classifier's."""
@@ -78,7 +78,7 @@ class InversionStages:
 
     def training(
         self, seed: int, num_vectors: int | None = None, num_cases: int | None = None, is_initial: bool = False
-    ) -> list[Stage]:
+    ) -> list[Step]:
         """Return the command that learns the words, after those that it needs; None is the config's number.
 
         With ``is_initial`` it writes the rows that the words begin with.
@@ -101,18 +101,18 @@ class InversionStages:
             if is_initial
             else train["max_steps"] * train["batch_size"] * train["accumulation_steps"] * len(train["concepts"])
         )
-        needs = [stage.name for stage in chain]
-        return [*chain, self.bundle.stage(f"{name}/training", "training", "train", keys, needs, work)]
+        needs = [step.name for step in chain]
+        return [*chain, self.bundle.step(f"{name}/training", "training", "train", keys, needs, work)]
 
     def images(
         self,
         name: str,
         run_id: str,
-        words: Stage,
+        words: Step,
         keys: Mapping[str, Any],
-        needs: Sequence[Stage] = (),
+        needs: Sequence[Step] = (),
         rows: int = 1,
-    ) -> Stage:
+    ) -> Step:
         """Return a command that makes images of ``words``; ``rows`` are its images for each of ``num_images``."""
         inference = {**self.bundle.content("inference"), **keys}
         given = {
@@ -123,10 +123,10 @@ class InversionStages:
         }
         passes = 1 if inference["guidance_scale"] == 1 else 2
         work = rows * inference["num_images"] * inference["num_inference_steps"] * passes
-        names = [words.name, *(stage.name for stage in needs)]
-        return self.bundle.stage(f"{self.modality}/{name}/{run_id}", run_id, "inference", given, names, work)
+        names = [words.name, *(step.name for step in needs)]
+        return self.bundle.step(f"{self.modality}/{name}/{run_id}", run_id, "inference", given, names, work)
 
-    def evaluating(self, name: str, seed: int, keys: Mapping[str, Any], needs: Sequence[Stage]) -> Stage:
+    def evaluating(self, name: str, seed: int, keys: Mapping[str, Any], needs: Sequence[Step]) -> Step:
         """Return the command that evaluates what ``keys`` name, on the cases that words of ``seed`` leave."""
         train = self.bundle.content("train")
         given = {
@@ -139,12 +139,12 @@ class InversionStages:
             "show_progress": "true",
             **keys,
         }
-        names = [stage.name for stage in needs]
-        return self.bundle.stage(f"{self.modality}/{name}/evaluating", "evaluating", "evaluate", given, names)
+        names = [step.name for step in needs]
+        return self.bundle.step(f"{self.modality}/{name}/evaluating", "evaluating", "evaluate", given, names)
 
-    def picture(self, stage: Stage, file: str, done: Collection[str]) -> np.ndarray | None:
-        """Return a picture that a stage made, uint8 (H, W, 3), None where the stage is not among the ``done`` ones."""
-        return read_picture(self.folder(stage) / file) if stage.name in done else None
+    def picture(self, step: Step, file: str, done: Collection[str]) -> np.ndarray | None:
+        """Return a picture that a step made, uint8 (H, W, 3), None where the step is not among the ``done`` ones."""
+        return read_picture(self.folder(step) / file) if step.name in done else None
 
     def image_seed(self, seed: int) -> int:
         """Return the seed of the first image of words of ``seed``."""
