@@ -24,7 +24,7 @@ from torch import Tensor
 from medti_components.bundle.error_line import error_line
 from medti_components.files import write_atomically, write_text_atomically
 from medti_components.inferers.latent_sampler import LatentSampler
-from medti_components.networks.concept_embedding import concept_name
+from medti_components.networks.embedding_files.embedding_file import concept_name
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from medti_components.errors import OutputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def ensure_writable_directory(path: str | Path, key: str = "output_dir") -> Path:
@@ -72,9 +73,11 @@ def write_csv_atomically(path: str | Path, header: Sequence[str], lines: Iterabl
 
 
 def save_tensors_atomically(
-    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+    path: str | Path, tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors of any shape as a safetensors file in one piece."""
+    from safetensors.torch import save_file  # here, since commands that save no tensor need no PyTorch
+
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with write_atomically(path) as temporary:
         temporary.touch()

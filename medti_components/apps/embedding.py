@@ -8,8 +8,13 @@ import torch
 import medti_components
 from medti_components.errors import EmbeddingError
 from medti_components.files import ensure_writable_directory
-from medti_components.networks.concept_embedding import CONCEPT_TOKEN, concept_name, ensure_concept_token
-from medti_components.networks.embedding_files.embedding_file import printable, save_embedding
+from medti_components.networks.embedding_files.embedding_file import (
+    CONCEPT_TOKEN,
+    concept_name,
+    ensure_concept_token,
+    printable,
+    save_embedding,
+)
 from medti_components.networks.embedding_files.foreign_embedding import (
     ForeignEmbedding,
     export_embedding,

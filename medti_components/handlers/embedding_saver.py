@@ -12,8 +12,7 @@ from ignite.engine import Engine, Events
 import medti_components
 from medti_components.data.latent_cache import LatentCache
 from medti_components.engines.training_history import TrainingHistory
-from medti_components.networks.concept_embedding import concept_name
-from medti_components.networks.embedding_files.embedding_file import save_embedding
+from medti_components.networks.embedding_files.embedding_file import concept_name, save_embedding
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion

@@ -11,7 +11,7 @@ from PIL import Image
 
 from medti_components.files import write_atomically
 from medti_components.handlers.generated_image_saver import to_pixels
-from medti_components.networks.concept_embedding import concept_name
+from medti_components.networks.embedding_files.embedding_file import concept_name
 from medti_components.random_streams import stream_seed
 
 if TYPE_CHECKING:

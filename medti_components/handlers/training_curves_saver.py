@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.files import write_atomically
-from medti_components.networks.concept_embedding import concept_name
+from medti_components.networks.embedding_files.embedding_file import concept_name
 
 PANELS = {
     "training_loss": "training loss",

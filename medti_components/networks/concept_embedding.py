@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainable rows of new words: the only thing that is trained and the only thing that is shared."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -9,41 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from medti_components.errors import EmbeddingError
+from medti_components.networks.embedding_files.embedding_file import ensure_concept_token
 from medti_components.random_streams import random_stream
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
-
-CONCEPT_TOKEN = re.compile(r"<[A-Za-z0-9_-]+>")
-
-
-def ensure_concept_token(token: str) -> str:
-    """Return ``token`` when it is of the form ``<word>`` (letters, digits, '_' and '-').
-
-    The angle brackets keep one token from being the beginning of another, which plain text replacement, as in
-    diffusers, would mangle.
-
-    Raises:
-        EmbeddingError: it is of another form.
-
-    >>> ensure_concept_token("<prostate_mri_negative>")
-    '<prostate_mri_negative>'
-    """
-    if not isinstance(token, str) or not CONCEPT_TOKEN.fullmatch(token):
-        raise EmbeddingError(
-            f"concept token must be a word in angle brackets like '<prostate_mri_positive>', got {token!r:.100}: "
-            "use letters, digits, '_' and '-'"
-        )
-    return token
-
-
-def concept_name(token: str) -> str:
-    """Return the token without its angle brackets, as it names files.
-
-    >>> concept_name("<prostate_mri_negative>")
-    'prostate_mri_negative'
-    """
-    return ensure_concept_token(token)[1:-1]
 
 
 class ConceptEmbedding(nn.Module):

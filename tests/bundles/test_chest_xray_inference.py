@@ -9,8 +9,8 @@ from configs_of_bundles import CHEST
 from PIL import Image
 
 from medti_components.data.datasets.radiographs import FINDINGS
-from medti_components.networks.concept_embedding import ConceptEmbedding, concept_name
-from medti_components.networks.embedding_files.embedding_file import save_embedding
+from medti_components.networks.concept_embedding import ConceptEmbedding
+from medti_components.networks.embedding_files.embedding_file import concept_name, save_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 INFERENCE = [CHEST / "inference.json"]

@@ -14,8 +14,8 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from medti_components.data.generated.generated_images import GeneratedImages
-from medti_components.networks.concept_embedding import ConceptEmbedding, concept_name
-from medti_components.networks.embedding_files.embedding_file import load_embedding, save_embedding
+from medti_components.networks.concept_embedding import ConceptEmbedding
+from medti_components.networks.embedding_files.embedding_file import concept_name, load_embedding, save_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 INFERENCE = [PROSTATE / "inference.json"]

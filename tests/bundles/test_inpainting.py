@@ -12,8 +12,8 @@ from configs_of_bundles import PROSTATE, REPOSITORY
 from PIL import Image
 
 import medti_components
-from medti_components.networks.concept_embedding import ConceptEmbedding, concept_name
-from medti_components.networks.embedding_files.embedding_file import save_embedding
+from medti_components.networks.concept_embedding import ConceptEmbedding
+from medti_components.networks.embedding_files.embedding_file import concept_name, save_embedding
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 INFERENCE = [PROSTATE / "inference.json"]

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from medti_components.errors import EmbeddingError
-from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings, concept_name
+from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
+from medti_components.networks.embedding_files.embedding_file import concept_name
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 

@@ -14,9 +14,10 @@ from huggingface_hub import try_to_load_from_cache
 from medti_components.errors import BundleError, EmbeddingError
 from medti_components.files import write_atomically
 from medti_components.networks.base_model_folder import WEIGHT_FILES, checkpoint_fingerprint, short_name, weight_files
-from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings, concept_name
+from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
 from medti_components.networks.embedding_files.embedding_file import (
     EmbeddingFile,
+    concept_name,
     embedding_paths,
     load_embedding,
     printable,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medti_components.errors import DataError
 from medti_components.files import write_text_atomically
-from medti_components.networks.concept_embedding import concept_name
+from medti_components.networks.embedding_files.embedding_file import concept_name
 
 PROBABILITIES_FILE = "probabilities.csv"
 

@@ -1,28 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading and writing learned words: safetensors files that hold one tensor whose key is the token.
 
-``pipe.load_textual_inversion(file)`` of diffusers reads them as they are.
+``pipe.load_textual_inversion(file)`` of diffusers reads them as they are. PyTorch is imported in the functions that
+return its tensors alone: to import it takes longer than to look into a file.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from medti_components.errors import EmbeddingError
 from medti_components.files import save_tensors_atomically
-from medti_components.networks.concept_embedding import ensure_concept_token
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
+CONCEPT_TOKEN = re.compile(r"<[A-Za-z0-9_-]+>")
+NUMPY_PRECISIONS = {"F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+"""Of a safetensors file, those that NumPy has too."""
 MAX_BYTES = 16_000_000  # 75 vectors of any text encoder take 0.5 MB at most; as text in a picture, ten times that
 IMPORT_IT = "import another tool's file by 'python -m medti_components embedding import'"
+
+
+def ensure_concept_token(token: str) -> str:
+    """Return ``token`` when it is of the form ``<word>`` (letters, digits, '_' and '-').
+
+    The angle brackets keep one token from being the beginning of another, which plain text replacement, as in
+    diffusers, would mangle.
+
+    Raises:
+        EmbeddingError: it is of another form.
+
+    >>> ensure_concept_token("<prostate_mri_negative>")
+    '<prostate_mri_negative>'
+    """
+    if not isinstance(token, str) or not CONCEPT_TOKEN.fullmatch(token):
+        raise EmbeddingError(
+            f"concept token must be a word in angle brackets like '<prostate_mri_positive>', got {token!r:.100}: "
+            "use letters, digits, '_' and '-'"
+        )
+    return token
+
+
+def concept_name(token: str) -> str:
+    """Return the token without its angle brackets, as it names files.
+
+    >>> concept_name("<prostate_mri_negative>")
+    'prostate_mri_negative'
+    """
+    return ensure_concept_token(token)[1:-1]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor as a file holds it, to be looked into without PyTorch.
+
+    Attributes:
+        numbers: its values; those of a precision that NumPy does not have, such as bfloat16, are float32.
+        precision: the file's own, by PyTorch's name, such as 'bfloat16'.
+
+    >>> StoredTensor(np.ones((2, 3), dtype=np.float32), "bfloat16").tensor().dtype
+    torch.bfloat16
+    """
+
+    numbers: np.ndarray
+    precision: str
+
+    @classmethod
+    def of(cls, tensor: "Tensor") -> "StoredTensor":
+        """Return a tensor of PyTorch as one of a file."""
+        precision = str(tensor.dtype).removeprefix("torch.")
+        is_in_numpy = precision in ("float16", "float32", "float64")
+        return cls((tensor if is_in_numpy else tensor.float()).detach().cpu().numpy(), precision)
+
+    def tensor(self) -> "Tensor":
+        """Return it as a tensor of PyTorch, in the file's own precision."""
+        import torch
+
+        return torch.tensor(self.numbers).to(getattr(torch, self.precision))
 
 
 @dataclass(frozen=True)
@@ -38,13 +101,13 @@ class EmbeddingFile:
     """
 
     token: str
-    rows: Tensor
+    rows: "Tensor"
     metadata: Mapping[str, str]
     path: Path
     sha256: str
 
 
-def save_embedding(path: str | Path, token: str, rows: Tensor, metadata: Mapping[str, str]) -> None:
+def save_embedding(path: str | Path, token: str, rows: "Tensor", metadata: Mapping[str, str]) -> None:
     """Write ``rows`` (n, width) as float32 under the key ``token``, in one piece.
 
     Raises:
@@ -52,11 +115,11 @@ def save_embedding(path: str | Path, token: str, rows: Tensor, metadata: Mapping
         OutputError: the file can't be written.
     """
     ensure_concept_token(token)
-    ensure_rows(rows, f"embedding of '{token}'")
+    ensure_rows(StoredTensor.of(rows), f"embedding of '{token}'")
     for key, value in metadata.items():
         if not isinstance(value, str):
             raise EmbeddingError(f"metadata '{key}' of '{token}' must be a string, got {type(value).__name__}")
-    save_tensors_atomically(path, {token: rows.detach().to(torch.float32)}, metadata)
+    save_tensors_atomically(path, {token: rows.detach().float()}, metadata)
 
 
 def load_embedding(path: str | Path) -> EmbeddingFile:
@@ -68,7 +131,7 @@ def load_embedding(path: str | Path) -> EmbeddingFile:
     """
     path = Path(path)
     content = read_content(path)
-    tensors, metadata = read_safetensors(path)
+    tensors, metadata = stored_tensors(path)
     if len(tensors) != 1:
         raise EmbeddingError(
             f"'{path}' must hold one tensor, its key the token, got {len(tensors)} ({listed(list(tensors))}): "
@@ -80,7 +143,7 @@ def load_embedding(path: str | Path) -> EmbeddingFile:
     except EmbeddingError as error:
         raise EmbeddingError(f"'{path}': {error}, or {IMPORT_IT}") from error
     ensure_rows(rows, f"'{path}'")
-    return EmbeddingFile(token, rows.to(torch.float32), metadata, path, hashlib.sha256(content).hexdigest())
+    return EmbeddingFile(token, rows.tensor().float(), metadata, path, hashlib.sha256(content).hexdigest())
 
 
 def read_content(path: Path) -> bytes:
@@ -103,15 +166,30 @@ def read_content(path: Path) -> bytes:
         raise EmbeddingError(f"'{path}' can't be read ({error.strerror}): check its permissions") from error
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
     """Return the tensors of a safetensors file by name, and its metadata.
+
+    Raises:
+        EmbeddingError: as :func:`stored_tensors` has it.
+    """
+    tensors, metadata = stored_tensors(path)
+    return {name: tensor.tensor() for name, tensor in tensors.items()}, metadata
+
+
+def stored_tensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Return the tensors of a safetensors file by name, and its metadata; PyTorch reads what NumPy can't.
 
     Raises:
         EmbeddingError: the file is no safetensors file, truncated, or of a precision that PyTorch does not have.
     """
     try:
+        with safe_open(path, framework="np") as file:
+            names, metadata = list(file.keys()), file.metadata() or {}
+            if all(file.get_slice(name).get_dtype() in NUMPY_PRECISIONS for name in names):
+                arrays = {name: file.get_tensor(name) for name in names}
+                return {name: StoredTensor(array, array.dtype.name) for name, array in arrays.items()}, metadata
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return {name: StoredTensor.of(file.get_tensor(name)) for name in names}, metadata
     except (SafetensorError, OSError, TypeError, ValueError, RuntimeError) as error:
         raise EmbeddingError(
             f"'{path}' is not a whole safetensors file ({one_line(error)}): copy it again, or {IMPORT_IT}"
@@ -194,17 +272,21 @@ def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow
         )
 
 
-def ensure_rows(rows: Tensor, what: str) -> None:
+def ensure_rows(rows: StoredTensor, what: str) -> None:
     """Check that ``rows`` are a matrix (n, width) of finite floating-point numbers.
 
     Raises:
         EmbeddingError: they are not; the message begins with ``what``.
     """
-    if rows.ndim != 2 or 0 in rows.shape or not rows.is_floating_point():
+    numbers = rows.numbers
+    if numbers.ndim != 2 or 0 in numbers.shape or "float" not in rows.precision:
         raise EmbeddingError(
-            f"{what} must hold floating-point rows of shape (vectors, width), got {tuple(rows.shape)} {rows.dtype}"
+            f"{what} must hold floating-point rows of shape (vectors, width), got {numbers.shape} "
+            f"torch.{rows.precision}"
         )
-    if not bool(torch.isfinite(rows.detach().to(torch.float32)).all()):
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(numbers.astype(np.float32)).all()
+    if not is_finite:
         raise EmbeddingError(
             f"{what} holds values that are not finite: the training diverged, lower learning_rate; or it is damaged"
         )

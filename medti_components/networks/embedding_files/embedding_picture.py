@@ -11,15 +11,17 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from PIL import Image, PngImagePlugin
-from torch import Tensor
 
 from medti_components.errors import EmbeddingError
 from medti_components.files import write_atomically
-from medti_components.networks.embedding_files.embedding_file import one_line
+from medti_components.networks.embedding_files.embedding_file import StoredTensor, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEXT_CHUNK = "sd-ti-embedding"
 TENSOR_KEY = "TORCHTENSOR"
@@ -60,7 +62,7 @@ def read_embedding_picture(content: bytes, path: Path) -> Mapping[str, Any]:
     return value
 
 
-def save_embedding_picture(path: str | Path, rows: Tensor, facts: Mapping[str, Any]) -> None:
+def save_embedding_picture(path: str | Path, rows: "Tensor", facts: Mapping[str, Any]) -> None:
     """Write ``rows`` (n, width) into a picture that shows them in grey levels, a row a vector.
 
     JSON gives the shortest decimals that read back as the same number, so that float32 and narrower come back bit for
@@ -74,7 +76,7 @@ def save_embedding_picture(path: str | Path, rows: Tensor, facts: Mapping[str, A
     Raises:
         OutputError: the file can't be written.
     """
-    numbers = rows.detach().to("cpu", torch.float32)
+    numbers = StoredTensor.of(rows).numbers.astype(np.float32)
     content = {
         "string_to_token": {"*": 265},
         "string_to_param": {"*": {TENSOR_KEY: numbers.tolist()}},
@@ -82,8 +84,9 @@ def save_embedding_picture(path: str | Path, rows: Tensor, facts: Mapping[str, A
     }
     text = PngImagePlugin.PngInfo()
     text.add_text(TEXT_CHUNK, base64.b64encode(json.dumps(content).encode()))
-    spread = (numbers - numbers.min()) / (numbers.max() - numbers.min()).clamp(min=torch.finfo(torch.float32).tiny)
-    grey = Image.fromarray(spread.mul(255).round().to(torch.uint8).numpy())
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers of both signs near the largest
+        spread = (numbers - numbers.min()) / max(numbers.max() - numbers.min(), np.finfo(np.float32).tiny)
+        grey = Image.fromarray(np.rint(spread * 255).astype(np.uint8))
     picture = grey.convert("RGB").resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.NEAREST)
     with write_atomically(path) as temporary:
         picture.save(temporary, format="PNG", pnginfo=text)
@@ -95,4 +98,8 @@ def _with_tensor(value: dict[str, Any]) -> Any:
     numbers = value[TENSOR_KEY]
     if not isinstance(numbers, list):
         raise ValueError(f"{TENSOR_KEY} must be a list, got {type(numbers).__name__}")
-    return torch.tensor(numbers, dtype=torch.float64).to(torch.float32)
+    array = np.array(numbers)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{TENSOR_KEY} must hold numbers alone")
+    with np.errstate(over="ignore"):
+        return StoredTensor(array.astype(np.float64).astype(np.float32), "float32")

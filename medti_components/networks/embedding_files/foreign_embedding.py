@@ -2,28 +2,30 @@
 """Embedding files of any tool, told apart by their content, and files written as another tool reads them."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from medti_components.errors import EmbeddingError
 from medti_components.files import save_tensors_atomically
-from medti_components.networks.concept_embedding import ensure_concept_token
 from medti_components.networks.embedding_files.embedding_file import (
     IMPORT_IT,
+    StoredTensor,
+    ensure_concept_token,
     ensure_rows,
     listed,
     printable,
     read_content,
-    read_safetensors,
+    stored_tensors,
 )
 from medti_components.networks.embedding_files.embedding_picture import read_embedding_picture, save_embedding_picture
 from medti_components.networks.embedding_files.tensor_archive import read_tensor_archive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ZIP_MAGIC = b"PK\x03\x04"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -40,7 +42,7 @@ class ForeignEmbedding:
         layout: the tool whose layout it is: 'medti', 'diffusers', 'web UI', 'kohya' or 'OneTrainer'.
         container: 'safetensors', 'pickle' or 'PNG'.
         name: the word as the file has it, whatever its form; None where it has none.
-        rows: its vectors (n, width), finite, in the file's own precision (float32 from a PNG).
+        stored: its vectors (n, width), finite, in the file's own precision (float32 from a PNG).
         metadata: provenance in our own keys, and what else a safetensors file says; strings only.
         path: the file.
         sha256: hash of the file's bytes, hex.
@@ -49,10 +51,15 @@ class ForeignEmbedding:
     layout: str
     container: str
     name: str | None
-    rows: Tensor
+    stored: StoredTensor
     metadata: Mapping[str, str]
     path: Path
     sha256: str
+
+    @property
+    def rows(self) -> "Tensor":
+        """The vectors as a tensor of PyTorch, in the file's own precision."""
+        return self.stored.tensor()
 
 
 def load_foreign_embedding(path: str | Path, allow_pickle: bool = False) -> ForeignEmbedding:
@@ -77,7 +84,7 @@ def load_foreign_embedding(path: str | Path, allow_pickle: bool = False) -> Fore
     elif content.startswith(PNG_MAGIC):
         container, values = "PNG", read_embedding_picture(content, path)
     elif content[8:9] == b"{":
-        container, (values, metadata) = "safetensors", read_safetensors(path)
+        container, (values, metadata) = "safetensors", stored_tensors(path)
     elif content.startswith(PICKLE_MAGIC):
         raise EmbeddingError(f"'{path}' is a pickle outside PyTorch's zip archive, which is never opened")
     else:
@@ -95,14 +102,16 @@ def load_foreign_embedding(path: str | Path, allow_pickle: bool = False) -> Fore
     return ForeignEmbedding(layout, container, shown, rows, provenance, path, hashlib.sha256(content).hexdigest())
 
 
-def _rows_of_web_ui(parameters: Any, what: str) -> Tensor:
+def _rows_of_web_ui(parameters: Any, what: str) -> StoredTensor:
     if not isinstance(parameters, dict) or len(parameters) != 1:
         number = len(parameters) if isinstance(parameters, dict) else type(parameters).__name__
         raise EmbeddingError(f"{what} must hold one tensor in 'string_to_param', got {number}")
     return _as_rows(next(iter(parameters.values())), what)
 
 
-def _rows_by_name(values: Mapping[str, Any], metadata: Mapping[str, str], what: str) -> tuple[str, str | None, Tensor]:
+def _rows_by_name(
+    values: Mapping[str, Any], metadata: Mapping[str, str], what: str
+) -> tuple[str, str | None, StoredTensor]:
     if SDXL_KEYS & values.keys():
         raise EmbeddingError(
             f"{what} is an embedding for SDXL, which has two text encoders ({listed(sorted(values))}): "
@@ -118,22 +127,20 @@ def _rows_by_name(values: Mapping[str, Any], metadata: Mapping[str, str], what: 
             "is it an embedding file?"
         )
     rows = [_as_rows(values[slot], what) for slot in slots]
-    if len({(part.shape[1], part.dtype) for part in rows}) != 1:
+    if len({(row.numbers.shape[1], row.precision) for row in rows}) != 1:
         raise EmbeddingError(
-            f"{what} must hold slots of one width, got {listed([str(part.shape[1]) for part in rows])}"
+            f"{what} must hold slots of one width, got {listed([str(row.numbers.shape[1]) for row in rows])}"
         )
-    return "medti" if "medti_version" in metadata else "diffusers", name, torch.cat(rows)
+    joined = StoredTensor(np.concatenate([row.numbers for row in rows]), rows[0].precision)
+    return "medti" if "medti_version" in metadata else "diffusers", name, joined
 
 
-def _as_rows(value: Any, what: str) -> Tensor:
-    if not isinstance(value, Tensor):
+def _as_rows(value: Any, what: str) -> StoredTensor:
+    if not isinstance(value, StoredTensor):
         raise EmbeddingError(f"{what} must hold tensors, got {type(value).__name__}: is it an embedding file?")
-    if math.prod(value.shape) * value.element_size() > value.untyped_storage().nbytes():
-        raise EmbeddingError(f"{what} holds a tensor {tuple(value.shape)} without as many numbers: it is not read")
-    rows = value.detach()
-    rows = rows[None] if rows.ndim == 1 else rows
+    rows = StoredTensor(value.numbers[None], value.precision) if value.numbers.ndim == 1 else value
     ensure_rows(rows, what)
-    return rows.clone(memory_format=torch.contiguous_format)
+    return rows
 
 
 def _provenance_of_web_ui(values: Mapping[str, Any]) -> dict[str, str]:
@@ -156,7 +163,7 @@ def _storable(text: str) -> str:
 FILE_ENDINGS = {"diffusers": ".safetensors", "webui": ".safetensors", "kohya": ".safetensors", "png": ".png"}
 
 
-def export_embedding(path: str | Path, layout: str, token: str, rows: Tensor, metadata: Mapping[str, str]) -> None:
+def export_embedding(path: str | Path, layout: str, token: str, rows: "Tensor", metadata: Mapping[str, str]) -> None:
     """Write ``rows`` (n, width) as another tool reads them, in the precision that they have (float32 in a PNG).
 
     - ``diffusers``: one tensor, its key the token. ``load_textual_inversion`` takes the token from it.
@@ -184,7 +191,7 @@ def export_embedding(path: str | Path, layout: str, token: str, rows: Tensor, me
             "tools go by the ending, and a pickle is never written"
         )
     ensure_concept_token(token)
-    ensure_rows(rows, f"embedding of '{token}'")
+    ensure_rows(StoredTensor.of(rows), f"embedding of '{token}'")
     if layout == "png":
         steps = metadata.get("steps", "")
         facts = {

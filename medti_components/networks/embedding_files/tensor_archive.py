@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what ``torch.save`` wrote, a zip archive with a pickle in it, where only tensors and text are let in."""
+"""Reading what ``torch.save`` wrote, a zip archive with a pickle in it, where only tensors and text are let in.
+
+PyTorch is imported where it opens one: no other file needs it.
+"""
 
 import io
+import math
 import pickletools
 import warnings
 import zipfile
@@ -9,10 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from medti_components.errors import EmbeddingError
-from medti_components.networks.embedding_files.embedding_file import listed, one_line, printable
+from medti_components.networks.embedding_files.embedding_file import StoredTensor, listed, one_line, printable
 
 MAX_RECORDS = 256
 MAX_OPCODES = 16_384  # 75 slots take about 2,000; bounds how deep values can be nested
@@ -34,7 +36,7 @@ SHAREABLE = {"BINUNICODE", "GLOBAL"} | GETS
 
 
 def read_tensor_archive(content: bytes, path: Path) -> Mapping[str, Any]:
-    """Return the dictionary in a file of ``torch.save``, tensors on the CPU.
+    """Return the dictionary in a file of ``torch.save``.
 
     The pickle is looked through before ``torch.load(weights_only=True)`` opens it: that refuses foreign code, but a few
     bytes can make it take all memory or all time. The archive is written anew with the records looked at, so that two
@@ -46,8 +48,10 @@ def read_tensor_archive(content: bytes, path: Path) -> Mapping[str, Any]:
 
     Raises:
         EmbeddingError: the archive is damaged or compressed, or its pickle is anything but a dictionary of tensors,
-            text and numbers.
+            text and numbers, or a tensor claims more numbers than there are.
     """
+    import torch
+
     what = f"'{path}'"
     try:
         records = _records(content, what)
@@ -60,13 +64,26 @@ def read_tensor_archive(content: bytes, path: Path) -> Mapping[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a damaged pickle makes PyTorch remark
             value = torch.load(_archive_of(records), map_location="cpu", weights_only=True)
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise EmbeddingError(f"{what} must hold a dictionary of tensors by name, got {type(value).__name__}")
+        return {key: _stored(each, what) for key, each in value.items()}
     except EmbeddingError:
         raise
     except Exception as error:  # a pickle can name any record or shape, and so make PyTorch raise anything
         raise EmbeddingError(f"{what} holds a pickle that can't be read ({one_line(error)}): copy it again") from error
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise EmbeddingError(f"{what} must hold a dictionary of tensors by name, got {type(value).__name__}")
-    return value
+
+
+def _stored(value: Any, what: str) -> Any:
+    """Return a value with tensors of a file in place of those of PyTorch."""
+    import torch
+
+    if isinstance(value, dict):
+        return {key: _stored(each, what) for key, each in value.items()}
+    if not isinstance(value, torch.Tensor):
+        return value
+    if math.prod(value.shape) * value.element_size() > value.untyped_storage().nbytes():
+        raise EmbeddingError(f"{what} holds a tensor {tuple(value.shape)} without as many numbers: it is not read")
+    return StoredTensor.of(value)
 
 
 def _records(content: bytes, what: str) -> dict[str, bytes]:

@@ -37,7 +37,7 @@ def test_float32_survives_the_decimals_bit_for_bit(tmp_path):
     save_embedding_picture(tmp_path / "word.png", rows, {"name": "<a>"})
     read = read_embedding_picture((tmp_path / "word.png").read_bytes(), PATH)
     assert read["name"] == "<a>"
-    assert torch.equal(read["string_to_param"]["*"].view(torch.int32), rows.view(torch.int32))
+    assert torch.equal(read["string_to_param"]["*"].tensor().view(torch.int32), rows.view(torch.int32))
 
 
 def test_the_picture_is_small_and_shows_the_rows(tmp_path):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -51,6 +53,19 @@ def test_every_layout_is_known_by_its_content_and_keeps_rows_and_precision(tmp_p
     names = {"web UI": "nodule-500", "kohya": None, "OneTrainer": None}
     assert found.name == names.get(found.layout, "<nodule>")
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if "pickle" not in kind])
+def test_only_a_pickle_needs_pytorch_to_be_looked_into(tmp_path, kind):
+    path = tmp_path / "word.any"
+    path.write_bytes(samples(ROWS)[kind])
+    script = (
+        "import sys\n"
+        "from medti_components.networks.embedding_files.foreign_embedding import load_foreign_embedding\n"
+        f"print(load_foreign_embedding({str(path)!r}).stored.numbers.shape, 'torch' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == f"{tuple(ROWS.shape)} False\n"
 
 
 def test_provenance_is_what_the_tool_wrote_in_our_keys(tmp_path):
