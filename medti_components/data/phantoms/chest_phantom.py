@@ -27,10 +27,9 @@ from medti_components.data.phantoms.phantom_set import (
     read_table,
     smooth_values,
     spline_weights,
-    write_table,
 )
 from medti_components.errors import ConfigError, OutputError
-from medti_components.files import ensure_writable_directory, write_atomically
+from medti_components.files import ensure_writable_directory, write_atomically, write_csv_atomically
 from medti_components.random_streams import stream_seed
 
 SHORTER_EDGE = 320  # pixels, as in CheXpert's small version
@@ -322,7 +321,7 @@ def write_chest_studies(
         with write_atomically(folder / case.path) as temporary:
             Image.fromarray(phantom.image).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
         rows[case.path] = _row(case, phantom, seed)
-    write_table(table_path, COLUMNS, (row for _, row in sorted(rows.items())))
+    write_csv_atomically(table_path, COLUMNS, ([row[name] for name in COLUMNS] for _, row in sorted(rows.items())))
     return [case.path for case in cases]
 
 

@@ -2,15 +2,13 @@
 """What phantoms of all modalities share: checks of their numbers, their tables, and smooth random values."""
 
 import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medti_components.errors import ConfigError
-from medti_components.files import write_text_atomically
 
 
 def check_numbers(numbers: Mapping[str, Any], highest: int) -> None:
@@ -31,19 +29,6 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """Write a CSV file.
-
-    Raises:
-        OutputError: it can't be written.
-    """
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text_atomically(path, text.getvalue())
 
 
 def between(random: np.random.Generator, low: float, high: float) -> float:

@@ -15,7 +15,6 @@ from medti_components.data.phantoms.phantom_set import (
     read_table,
     smooth_values,
     spline_weights,
-    write_table,
 )
 from medti_components.data.phantoms.prostate_anatomy import (
     FAT,
@@ -27,7 +26,7 @@ from medti_components.data.phantoms.prostate_anatomy import (
     draw_anatomy,
 )
 from medti_components.errors import OutputError
-from medti_components.files import ensure_writable_directory, write_atomically
+from medti_components.files import ensure_writable_directory, write_atomically, write_csv_atomically
 from medti_components.random_streams import stream_seed
 
 NUM_SLICES = 11
@@ -240,7 +239,9 @@ def write_prostate_studies(
         _write_volumes(folder, identity.patient_id, name, phantom, seed)
         rows[int(identity.study_id)] = _marksheet_row(identity, phantom, seed, CENTERS[difficulty])
         names.append(name)
-    write_table(folder / MARKSHEET, COLUMNS, (row for _, row in sorted(rows.items())))
+    write_csv_atomically(
+        folder / MARKSHEET, COLUMNS, ([row[name] for name in COLUMNS] for _, row in sorted(rows.items()))
+    )
     return names
 
 
