@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the configs of the three textual-inversion bundles, and lay out those of all bundles alike: ``make configs``.
 
-The three bundles share one graph: ``train.json``, ``inference.json`` and ``evaluate.json`` in ``textual_inversion/``.
-What differs between them is in the data parts beside it: ``prostate_mri.json``, ``chest_xray.json`` and
-``histopathology.json``. A graph refers to the data part as MONAI refers to a section, by a macro::
+The three bundles share one graph: ``train.json``, ``inference.json``, ``evaluate.json`` and ``metadata.json`` in
+``textual_inversion/``. What differs between them is in the data parts beside it: ``prostate_mri.json``,
+``chest_xray.json`` and ``histopathology.json``. A graph refers to its data part as MONAI does to a section, by a macro::
 
     "concepts": "%data::concepts"
 
@@ -23,7 +23,7 @@ from typing import Any
 OVERLAYS = Path(__file__).resolve().parent
 SOURCES = OVERLAYS / "textual_inversion"
 BUNDLES = OVERLAYS.parent / "bundles"
-GRAPHS = ("train", "inference", "evaluate")
+GRAPHS = ("train", "inference", "evaluate", "metadata")
 DATA_PARTS = ("prostate_mri", "chest_xray", "histopathology")
 MACRO = re.compile(r"%data::(\w+)")
 NAME = re.compile(r"(%data::)?\w+")
@@ -33,7 +33,7 @@ LEFT_OUT = object()
 
 
 def written_configs(folder: Path = SOURCES) -> dict[Path, str]:
-    """Return the path and text of each of the nine configs.
+    """Return the path and text of each of the twelve configs.
 
     Args:
         folder: holds the graphs and the data parts.
@@ -159,7 +159,7 @@ def hand_written_configs() -> list[Path]:
 
 
 def main() -> None:
-    """Write the nine configs and lay out the others."""
+    """Write the twelve configs and lay out the others."""
     laid_out = {path: formatted(json.loads(path.read_text(encoding="utf-8"))) for path in hand_written_configs()}
     for path, text in (laid_out | written_configs()).items():
         path.write_text(text, encoding="utf-8")

@@ -12,16 +12,18 @@ def augmentation_settings(
     """Return the settings of one level.
 
     Args:
-        levels: settings by level and name.
+        levels: values by the name of a setting and by level.
         level: which level.
         has_flips: False sets the probability ``flip`` to 0, where left and right matter.
 
     Raises:
         ConfigError: there is no such level.
 
-    >>> augmentation_settings({"light": {"flip": 0.2, "noise": 0.1}}, "light", has_flips=False)
+    >>> augmentation_settings({"flip": {"light": 0.2}, "noise": {"light": 0.1}}, "light", has_flips=False)
     {'flip': 0.0, 'noise': 0.1}
     """
-    if level not in levels:
-        raise ConfigError(f"augmentation_level must be one of {', '.join(levels)}, got '{level}'")
-    return {**levels[level], **({} if has_flips else {"flip": 0.0})}
+    for values in levels.values():
+        if level not in values:
+            raise ConfigError(f"augmentation_level must be one of {', '.join(values)}, got '{level}'")
+    settings = {name: values[level] for name, values in levels.items()}
+    return settings if has_flips else settings | {"flip": 0.0}
