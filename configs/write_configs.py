@@ -3,7 +3,8 @@
 
 The three bundles share one graph: ``train.json``, ``inference.json``, ``evaluate.json`` and ``metadata.json`` in
 ``textual_inversion/``. What differs between them is in the data parts beside it: ``prostate_mri.json``,
-``chest_xray.json`` and ``histopathology.json``. A graph refers to its data part as MONAI does to a section, by a macro::
+``chest_xray.json`` and ``histopathology.json``. A graph refers to its data part by a macro, as MONAI refers to a
+section::
 
     "concepts": "%data::concepts"
 
