@@ -10,14 +10,13 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import IO, Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PRELOADED = (
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.models.unets.unet_2d_condition",
@@ -44,27 +43,26 @@ def is_python_module(command: Sequence[str]) -> bool:
     return list(command[:2]) == [sys.executable, "-m"]
 
 
-def _run(command: Sequence[str], cwd: str | None, environment: Mapping[str, str], output: str) -> None:
+def _run(command: Sequence[str], cwd: str | None, environment: Mapping[str, str], outputs: tuple[str, str]) -> None:
     if cwd is not None:
         os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    added = environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:0] = ["", *filter(None, added)]
+    sys.path[:0] = ["", *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = [*command[2:]]
     warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
-    with open(output, "a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            runpy.run_module(command[2], run_name="__main__", alter_sys=True)
-        except SystemExit:
-            raise
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-            sys.exit(1)
-        finally:
-            file.flush()
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    try:
+        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
 
 
 class ForkedProcess:
@@ -87,15 +85,12 @@ class ForkedProcess:
 
 
 def start(
-    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], stdout: IO[bytes], **_: Any
+    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], stdout: IO[bytes]
 ) -> ForkedProcess | subprocess.Popen[bytes]:
-    """Begin a command as ``subprocess.Popen`` does; one that is no ``python -m`` of this interpreter begins as ever."""
+    """Begin a command as a chain does; one that is no ``python -m`` of this interpreter begins as ever."""
     if not is_python_module(command):
         return subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout, stderr=subprocess.STDOUT)
-    arguments = (list(command), None if cwd is None else str(cwd), dict(env), stdout.name)
-    process = CONTEXT.Process(target=_run, args=arguments)
-    process.start()
-    return ForkedProcess(process)
+    return _started(command, cwd, env, (stdout.name, stdout.name))
 
 
 def run(
@@ -105,13 +100,17 @@ def run(
     timeout: float | None = None,
     **_: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as ``subprocess.run`` does with its output captured; both streams come as ``stderr``."""
-    log = Path(os.environ.get("TMPDIR", "/tmp")) / f"forked_{os.getpid()}.log"
-    log.write_bytes(b"")
-    with open(log, "ab") as file:
-        process = start(command, cwd, os.environ if env is None else env, file)
-    try:
-        status = process.wait(timeout)
-        return subprocess.CompletedProcess(command, status, "", log.read_text(encoding="utf-8"))
-    finally:
-        log.unlink()
+    """Run ``python -m module ...`` as ``subprocess.run`` does with its output captured as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = (f"{folder}/stdout", f"{folder}/stderr")
+        status = _started(command, cwd, os.environ if env is None else env, outputs).wait(timeout)
+        stdout, stderr = (Path(path).read_text(encoding="utf-8") for path in outputs)
+        return subprocess.CompletedProcess(command, status, stdout, stderr)
+
+
+def _started(
+    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], outputs: tuple[str, str]
+) -> ForkedProcess:
+    process = CONTEXT.Process(target=_run, args=(list(command), None if cwd is None else str(cwd), dict(env), outputs))
+    process.start()
+    return ForkedProcess(process)

@@ -3,10 +3,10 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import forked_commands
 import pytest
 from configs_of_bundles import CLASSIFICATION, REPOSITORY, load
 from generated_runs import write_run
@@ -169,8 +169,6 @@ def test_threshold_must_be_a_probability(line_of, classifying, classifier_splits
 def test_mistake_on_the_command_line_is_one_line_and_status_1(tmp_path):
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(INFERENCE[0])]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*command, "--dataset_dir", "no/such/folder"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    result = forked_commands.run([*command, "--dataset_dir", "no/such/folder"], cwd=tmp_path, env=environment)
     assert result.stderr.startswith("error: dataset_dir 'no/such/folder' does not exist: ")
     assert (result.stderr.count("\n"), result.returncode) == (1, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The true command line, in a process of its own: few, since each start takes seconds."""
+"""The true command line: one command in an interpreter of its own, the others forked, since a start takes seconds."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import forked_commands
 import pytest
 import torch
 from configs_of_bundles import PROSTATE, REPOSITORY
@@ -28,13 +29,18 @@ def arguments(*command, **keys):
     return [sys.executable, "-m", *command, *pairs]
 
 
-def finished(*command, cwd, **keys):
-    return subprocess.run(arguments(*command, **keys), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+def finished(*command, cwd, run=forked_commands.run, **keys):
+    return run(arguments(*command, **keys), cwd=cwd, env=ENVIRONMENT)
+
+
+def run_in_new_interpreter(command, **options):
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 def test_misspelt_key_is_one_line_and_status_1_wherever_it_is_run(tmp_path):
     config = PROSTATE / "train.json"
-    result = finished("monai.bundle", "run", "training", cwd=tmp_path, config_file=config, max_stpes=3)
+    command = ("monai.bundle", "run", "training")
+    result = finished(*command, cwd=tmp_path, run=run_in_new_interpreter, config_file=config, max_stpes=3)
     assert result.stderr == "error: unknown key 'max_stpes': did you mean 'max_steps'?\n"
     assert result.returncode == 1
 
