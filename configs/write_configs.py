@@ -9,7 +9,8 @@ section::
     "concepts": "%data::concepts"
 
 - The macro is replaced by what the data part has under that name.
-- Where the data part has no such name, the key or the list entry that the macro stands for is left out.
+- Where the data part has no such name, the key or the list entry that the macro stands for is left out. What refers to
+  a top-level key that is left out is left out too.
 - Where the macro is an entry of a list and the name stands for a list, the entries of that list take its place.
 
 Everything else is written as it is, MONAI's other macros included. What is written is complete: each bundle runs alone.
@@ -27,6 +28,7 @@ BUNDLES = OVERLAYS.parent / "bundles"
 GRAPHS = ("train", "inference", "evaluate", "metadata")
 DATA_PARTS = ("prostate_mri", "chest_xray", "histopathology")
 MACRO = re.compile(r"%data::(\w+)")
+REFERENCE = re.compile(r"@(\w+)")
 NAME = re.compile(r"(%data::)?\w+")
 LINE_LENGTH = 120
 INDENT = 4
@@ -68,24 +70,43 @@ def macros(content: Any) -> Iterator[str]:
         yield macro[1]
 
 
-def filled(content: Any, data: dict[str, Any]) -> Any:
+def filled(graph: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return a graph with its macros replaced by what a data part has.
 
-    >>> filled({"a": "%data::a", "b": "%data::b", "c": ["x", "%data::c"]}, {"a": 1, "c": ["y", "z"]})
+    >>> filled({"a": "%data::a", "b": "%data::b", "c": ["x", "%data::c", "@b"]}, {"a": 1, "c": ["y", "z"]})
     {'a': 1, 'c': ['x', 'y', 'z']}
     """
+    config: dict[str, Any] = _replaced(graph, data)
+    left_out = graph.keys() - config.keys()
+    without: dict[str, Any] = _without_references(config, left_out)
+    return without
+
+
+def _replaced(content: Any, data: dict[str, Any]) -> Any:
     if isinstance(content, dict):
-        values = {key: filled(value, data) for key, value in content.items()}
+        values = {key: _replaced(value, data) for key, value in content.items()}
         return {key: value for key, value in values.items() if value is not LEFT_OUT}
     if isinstance(content, list):
         entries: list[Any] = []
         for entry in content:
-            value = filled(entry, data)
+            value = _replaced(entry, data)
             is_list_of_data = isinstance(value, list) and not isinstance(entry, list)
             entries += value if is_list_of_data else [] if value is LEFT_OUT else [value]
         return entries
     macro = MACRO.fullmatch(content) if isinstance(content, str) else None
     return content if macro is None else data.get(macro[1], LEFT_OUT)
+
+
+def _without_references(content: Any, keys: set[str]) -> Any:
+    def is_kept(value: Any) -> bool:
+        is_resolved = isinstance(value, str) and value.startswith(("@", "$"))
+        return not is_resolved or keys.isdisjoint(REFERENCE.findall(value))
+
+    if isinstance(content, dict):
+        return {key: _without_references(value, keys) for key, value in content.items() if is_kept(value)}
+    if isinstance(content, list):
+        return [_without_references(value, keys) for value in content if is_kept(value)]
+    return content
 
 
 def formatted(config: dict[str, Any]) -> str:
