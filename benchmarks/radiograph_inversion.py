@@ -26,6 +26,7 @@ from medti_components.files import write_atomically, write_text_atomically
 from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.networks.embedding_files.embedding_file import concept_name
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
+from medti_components.transforms.eight_bit_picture import to_pixels
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = [
@@ -46,8 +47,7 @@ def sheet(rows: dict[str, Tensor], scale: int) -> Image.Image:
         top = line * (tile + LINE + MARGIN)
         draw.text((MARGIN, top + 1), name, "black")
         for column, image in enumerate(images):
-            pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-            enlarged = Image.fromarray(pixels).resize((tile, tile), Image.Resampling.BICUBIC)
+            enlarged = Image.fromarray(to_pixels(image)).resize((tile, tile), Image.Resampling.BICUBIC)
             picture.paste(enlarged, (MARGIN + column * (tile + MARGIN), top + LINE))
     return picture
 

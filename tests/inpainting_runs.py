@@ -8,6 +8,7 @@ import torch
 
 from medti_components.data.requests.inpainting_input import InpaintingInput
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
+from medti_components.inferers.prompt_composition import parse_prompt
 
 MASKED = (slice(10, 20), slice(12, 24))
 
@@ -24,7 +25,7 @@ def engine_of(images: torch.Tensor, prompt: str = "<a>", network=None) -> Simple
     """Return what handlers see of an engine after a batch of generated images."""
     batch = {
         "name": [f"a_{seed}" for seed in range(len(images))],
-        "prompt": [prompt] * len(images),
+        "prompt": [parse_prompt(prompt)] * len(images),
         "seed": torch.arange(len(images)),
     }
     return SimpleNamespace(state=SimpleNamespace(batch=batch, output={"pred": images}), network=network)

@@ -21,6 +21,7 @@ from medti_components.base_model.captioned_scenes import (
 )
 from medti_components.base_model.scene_renderer import SHAPES, TEXTURES
 from medti_components.errors import ConfigError
+from medti_components.transforms.eight_bit_picture import from_pixels
 
 CHUNK = 500
 HELD_OUT_FIRST = 10**9  # scenes of this number and above are never trained on
@@ -113,16 +114,7 @@ class SceneWords(Dataset[dict[str, Any]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": to_unit_range(self.images[index]), "label": self.labels[index]}
-
-
-def to_unit_range(images: Tensor) -> Tensor:
-    """Map uint8 images in [0, 255] to float32 in [-1, 1].
-
-    >>> to_unit_range(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
-    [-1.0, 1.0]
-    """
-    return images.float() / 127.5 - 1
+        return {"image": from_pixels(self.images[index]), "label": self.labels[index]}
 
 
 def _draw_scenes(first: int, num_scenes: int, image_size: int, seed: int, show_progress: bool) -> CaptionedScenes:

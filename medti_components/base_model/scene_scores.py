@@ -6,7 +6,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from monai.metrics import PSNRMetric
 
 from medti_components.base_model.caption_image_contrast import CaptionImageContrast
-from medti_components.base_model.scene_dataset import SceneDataset, to_unit_range
+from medti_components.base_model.scene_dataset import SceneDataset
+from medti_components.transforms.eight_bit_picture import from_pixels
 
 
 class ReconstructionScore:
@@ -24,7 +25,7 @@ class ReconstructionScore:
         metric = PSNRMetric(max_val=2.0)
         device = self.autoencoder.device
         for part in self.scenes.held_out_images.split(64):
-            images = to_unit_range(part).to(device)
+            images = from_pixels(part).to(device)
             decoded = self.autoencoder.decode(self.autoencoder.encode(images).latent_dist.mean).sample.clamp(-1, 1)
             metric(decoded, images)
         return float(torch.as_tensor(metric.aggregate()).mean())
@@ -43,6 +44,6 @@ class RetrievalScore:
     def __call__(self) -> float:
         """Return the score."""
         device = self.contrast.log_scale.device
-        images = torch.nn.functional.avg_pool2d(to_unit_range(self.scenes.held_out_images), 2).to(device)
+        images = torch.nn.functional.avg_pool2d(from_pixels(self.scenes.held_out_images), 2).to(device)
         logits = self.contrast(images, self.scenes.held_out_input_ids.to(device))
         return float((logits.argmax(dim=1) == torch.arange(len(logits), device=device)).float().mean())

@@ -20,11 +20,12 @@ from tqdm import tqdm
 from transformers import CLIPTextModel
 
 from medti_components.base_model.export import align_latents_with_pixels
-from medti_components.base_model.scene_dataset import SceneDataset, to_unit_range
+from medti_components.base_model.scene_dataset import SceneDataset
 from medti_components.errors import ConfigError
 from medti_components.handlers.progress_bar import ProgressBar
 from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.random_streams import random_stream
+from medti_components.transforms.eight_bit_picture import from_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class TrainingStage(ABC):
     def _mosaics(self, count: int, stream: torch.Generator) -> Tensor:
         chosen = torch.randint(len(self.scenes), (4 * count,), generator=stream)
         down, right = torch.randint(self.scenes.images.shape[-1], (2,), generator=stream).tolist()
-        return mosaics(to_unit_range(self.scenes.images[chosen]), (down, right))
+        return mosaics(from_pixels(self.scenes.images[chosen]), (down, right))
 
 
 def mosaics(images: Tensor, shift: tuple[int, int]) -> Tensor:
@@ -120,7 +121,7 @@ class AutoencoderStage(TrainingStage):
         crop, count = (size, max(self.batch_size // 4, 1)) if whole else (size // 2, self.batch_size)
         chosen = torch.randint(len(self.scenes), (count,), generator=stream)
         top, left = torch.randint(size - crop + 1, (2,), generator=stream).tolist()
-        images = to_unit_range(self.scenes.images[chosen][:, :, top : top + crop, left : left + crop])
+        images = from_pixels(self.scenes.images[chosen][:, :, top : top + crop, left : left + crop])
         if whole:
             images[: count // 2] = self._mosaics(count // 2, stream)
         images = images.to(engine.state.device)
@@ -151,7 +152,7 @@ class DecoderStage(TrainingStage):
         engine.network.requires_grad_(True)  # frozen with the latents
         num_mosaics = self.batch_size // 2
         chosen = torch.randint(len(self.scenes), (self.batch_size - num_mosaics,), generator=stream)
-        images = torch.cat([to_unit_range(self.scenes.images[chosen]), self._mosaics(num_mosaics, stream)])
+        images = torch.cat([from_pixels(self.scenes.images[chosen]), self._mosaics(num_mosaics, stream)])
         images = images.to(engine.state.device)
         with self.autocast(images.device):
             with torch.no_grad():
@@ -180,7 +181,7 @@ class ContrastStage(TrainingStage):
         """Return the loss of one batch of pairs, images at half size."""
         chosen = self.short[torch.randint(len(self.short), (self.batch_size,), generator=stream)]
         device = engine.state.device
-        images = nn.functional.avg_pool2d(to_unit_range(self.scenes.images[chosen]), 2).to(device)
+        images = nn.functional.avg_pool2d(from_pixels(self.scenes.images[chosen]), 2).to(device)
         with self.autocast(images.device):
             logits = engine.network(images, self.scenes.input_ids[chosen, : self.max_length].to(device))
         return engine.loss_function(logits.float())
@@ -280,7 +281,7 @@ class DenoiserStage(TrainingStage):
         parts = []
         for images in tqdm(self.scenes.images.split(100), desc="encoding scenes", disable=not self.show_progress):
             with self.autocast(device):
-                parts.append(self.autoencoder.encode(to_unit_range(images).to(device)).latent_dist.mean.half().cpu())
+                parts.append(self.autoencoder.encode(from_pixels(images).to(device)).latent_dist.mean.half().cpu())
         self.latents = torch.cat(parts)
 
     @torch.no_grad()
@@ -298,7 +299,7 @@ class DenoiserStage(TrainingStage):
 
 def align_latents_on(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
     """Give the trained autoencoder latents that weigh as its pictures do, measured on the first scenes; in place."""
-    images = to_unit_range(scenes.images[:num_scenes]).to(autoencoder.device)
+    images = from_pixels(scenes.images[:num_scenes]).to(autoencoder.device)
     align_latents_with_pixels(autoencoder.eval().requires_grad_(False), images)
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from medti_components.files import write_atomically
-from medti_components.handlers.generated_image_saver import png_text, to_pixels
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
+from medti_components.inferers.prompt_composition import ComposedPrompt
+from medti_components.transforms.eight_bit_picture import eight_bits, png_text, to_pixels
 
 TILE = 128
 MARGIN = 6
@@ -60,7 +61,7 @@ class ContactSheetSaver:
     def collect(self, engine: Any) -> None:
         """Keep the first images of each row."""
         batch = engine.state.batch
-        self._prompts |= dict.fromkeys(batch["prompt"])
+        self._prompts |= dict.fromkeys(prompt.text for prompt in batch["prompt"])
         for row_value, column_value, image in zip(
             batch[self.row_key], batch[self.column_key], engine.state.output["pred"], strict=True
         ):
@@ -151,9 +152,8 @@ class InpaintingSheetSaver(ContactSheetSaver):
         return self._shown(self.canvas.pasted(image))
 
     def _shown(self, pixels: np.ndarray) -> np.ndarray:
-        bright = pixels if pixels.dtype == np.uint8 else np.rint(pixels / self.canvas.source.highest * 255)
-        coloured = bright if pixels.ndim == 3 else np.repeat(bright[..., None], 3, axis=-1)
-        return squared(coloured.astype(np.uint8))
+        bright = eight_bits(pixels)
+        return squared(bright if pixels.ndim == 3 else np.repeat(bright[..., None], 3, axis=-1))
 
 
 def outline_of(mask: Tensor) -> Tensor:
@@ -184,8 +184,9 @@ def _heading(key: str, value: Any) -> str:
     >>> _heading("prompt", ""), _heading("seed", 3), _heading("interpolation_weight", 0.25)
     ('(empty prompt)', 'seed 3', 'weight 0.25')
     """
-    if isinstance(value, str):
-        return value or "(empty prompt)"
+    text = value.text if isinstance(value, ComposedPrompt) else value
+    if isinstance(text, str):
+        return text or "(empty prompt)"
     return f"{key.rpartition('_')[2]} {float(value):.6g}" if key != "seed" else f"seed {int(value)}"
 
 

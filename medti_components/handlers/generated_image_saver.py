@@ -6,38 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from medti_components.data.generated.provenance import ProvenanceFile, image_provenance
 from medti_components.files import write_atomically, write_text_atomically
 from medti_components.inferers.inpainting_canvas import InpaintingCanvas
 from medti_components.inferers.inpainting_sampler import InpaintingSampler
-from medti_components.inferers.prompt_composition import parse_prompt
+from medti_components.inferers.prompt_composition import ComposedPrompt
+from medti_components.transforms.eight_bit_picture import png_text, to_pixels
 
 if TYPE_CHECKING:
     from medti_components.inferers.prompt_inferer import PromptInferer
-
-
-def to_pixels(image: Tensor) -> np.ndarray:
-    """Turn an image (3, H, W) in [-1, 1] into pixels (H, W, 3), uint8.
-
-    >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1)).tolist()
-    [[[0, 128, 255]]]
-    """
-    scaled = ((image.float() + 1.0) * 127.5).round().clamp(0, 255)
-    return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-
-
-def png_text(facts: dict[str, Any]) -> PngInfo:
-    """Return text chunks of a PNG, one per fact."""
-    chunks = PngInfo()
-    for key, value in facts.items():
-        chunks.add_itxt(key, value if isinstance(value, str) else str(value))
-    return chunks
 
 
 class GeneratedImageSaver:
@@ -85,7 +66,7 @@ class GeneratedImageSaver:
         """Return what is saved of a generated image (3, H, W) in [-1, 1]."""
         return to_pixels(image)
 
-    def more_facts(self, name: str, prompt: str) -> dict[str, Any]:
+    def more_facts(self, name: str, prompt: ComposedPrompt) -> dict[str, Any]:
         """Return what a kind of run says beyond how an image was generated."""
         del name, prompt
         return {}
@@ -117,7 +98,7 @@ class InpaintedImageSaver(GeneratedImageSaver):
         """Return the picture with a generated image (3, size, size) laid over it."""
         return self.canvas.pasted(image)
 
-    def more_facts(self, name: str, prompt: str) -> dict[str, Any]:
+    def more_facts(self, name: str, prompt: ComposedPrompt) -> dict[str, Any]:
         """Write the masks of an image, and return what it was painted into and how."""
         hard = self.canvas.source.mask.numpy().astype(np.uint8) * 255
         soft = np.ceil(self.canvas.weight.double().numpy() * 255).astype(np.uint8)  # nothing that may change is 0
@@ -148,7 +129,7 @@ class InpaintedImageSaver(GeneratedImageSaver):
         ]
         write_text_atomically(self.folder / "datalist.json", json.dumps({"training": entries}, indent=4) + "\n")
 
-    def _concepts(self, prompt: str) -> list[str]:
+    def _concepts(self, prompt: ComposedPrompt) -> list[str]:
         """Return the learned words that the prompt asks for, without those it leads away from."""
-        wanted = [part.text for part in parse_prompt(prompt).parts if part.weight > 0]
+        wanted = [part.text for part in prompt.parts if part.weight > 0]
         return [token for token in self.inferer.embeddings if any(token in text for text in wanted)]

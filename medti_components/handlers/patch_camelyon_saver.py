@@ -13,8 +13,9 @@ from PIL import Image
 from medti_components.data.datasets.patch_camelyon import patch_labels
 from medti_components.data.datasets.patch_camelyon_files import PATCH_SIZE, SUBFOLDER, PatchCamelyonFiles
 from medti_components.data.generated.provenance import ProvenanceFile
-from medti_components.errors import ConfigError, DataError
-from medti_components.inferers.prompt_composition import parse_prompt
+from medti_components.errors import ConfigError
+from medti_components.inferers.prompt_composition import ComposedPrompt, parse_prompt
+from medti_components.transforms.eight_bit_picture import eight_bit_picture
 
 OUTPUT_FORMATS = ("png", "pcam")
 
@@ -47,7 +48,7 @@ class PatchCamelyonSaver:
         """Save at the end of a run."""
         engine.add_event_handler(Events.COMPLETED, self)
 
-    def check(self, prompts: Iterable[str]) -> None:
+    def check(self, prompts: Iterable[ComposedPrompt]) -> None:
         """Check that every image will have a label, also those that are in the folder already.
 
         Raises:
@@ -55,7 +56,7 @@ class PatchCamelyonSaver:
             OutputError: what is in the folder can't be read.
         """
         if self.is_wanted:
-            for prompt in [*prompts, *(line["prompt"] for line in self._lines())]:
+            for prompt in [*prompts, *(parse_prompt(line["prompt"]) for line in self._lines())]:
                 self._label(prompt)
 
     def check_unwanted(self, run_id: str) -> None:
@@ -81,7 +82,8 @@ class PatchCamelyonSaver:
         if self.is_wanted:
             lines = self._lines()
             files = PatchCamelyonFiles.of(self.folder / SUBFOLDER, "train")
-            files.write([self._label(line["prompt"]) for line in lines], self._patches(lines), source="synthetic")
+            labels = [self._label(parse_prompt(line["prompt"])) for line in lines]
+            files.write(labels, self._patches(lines), source="synthetic")
 
     def _lines(self) -> list[dict[str, Any]]:
         path = ProvenanceFile(self.folder).path
@@ -90,19 +92,14 @@ class PatchCamelyonSaver:
     def _patches(self, lines: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
         for line in lines:
             path = self.folder / line["file"]
-            try:
-                with Image.open(path) as picture:
-                    resized = picture.convert("RGB").resize((PATCH_SIZE, PATCH_SIZE), Image.Resampling.BICUBIC)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise DataError(f"'{path}' is missing or not a readable image: generate it again") from error
-            yield np.asarray(resized)
+            picture = eight_bit_picture(path, "generate it again")
+            yield np.asarray(picture.resize((PATCH_SIZE, PATCH_SIZE), Image.Resampling.BICUBIC))
 
-    def _label(self, prompt: str) -> int:
-        composed = parse_prompt(prompt)
-        asked = [label for concept, label in patch_labels(self.concepts).items() if composed.asks_for(concept)]
+    def _label(self, prompt: ComposedPrompt) -> int:
+        asked = [label for concept, label in patch_labels(self.concepts).items() if prompt.asks_for(concept)]
         if len(asked) != 1:
             raise ConfigError(
                 f"prompt must ask for exactly one of {', '.join(self.concepts)} where output_format is 'pcam', got "
-                f"'{prompt}': generate such images into another --output_dir without --output_format"
+                f"'{prompt.text}': generate such images into another --output_dir without --output_format"
             )
         return asked[0]

@@ -10,9 +10,9 @@ from ignite.engine import Engine, Events
 from PIL import Image
 
 from medti_components.files import write_atomically
-from medti_components.handlers.generated_image_saver import to_pixels
 from medti_components.networks.embedding_files.embedding_file import concept_name
 from medti_components.random_streams import stream_seed
+from medti_components.transforms.eight_bit_picture import to_pixels
 
 if TYPE_CHECKING:
     from medti_components.inferers.latent_sampler import LatentSampler

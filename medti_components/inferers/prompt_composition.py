@@ -47,6 +47,11 @@ class ComposedPrompt:
         """One a part."""
         return tuple(part.weight for part in self.parts)
 
+    @property
+    def text(self) -> str:
+        """The prompt as it was written, or as text that reads back as the same parts."""
+        return self.source or str(self)
+
     def asks_for(self, concept: str) -> bool:
         """Tell whether a part of positive weight names a concept.
 
@@ -64,7 +69,7 @@ class ComposedPrompt:
 
     def fault(self, message: str, part: PromptPart, offset: int = 0) -> PromptError:
         """Return the error of a fault ``offset`` characters into a part."""
-        return PromptError(message, self.source or str(self), part.position + offset)
+        return PromptError(message, self.text, part.position + offset)
 
 
 def parse_prompt(prompt: str | Mapping[str, float] | ComposedPrompt) -> ComposedPrompt:

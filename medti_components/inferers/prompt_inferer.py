@@ -55,7 +55,7 @@ class PromptInferer(Inferer):
         super().__init__()
         self.sampler = sampler
         self.embeddings = embeddings
-        self.negative_prompt = negative_prompt
+        self.negative_prompt = parse_prompt(negative_prompt)
         self.num_batches = num_batches
         self.show_progress = show_progress
         self._conditions: dict[str, ProjectedCondition] = {}
@@ -63,7 +63,7 @@ class PromptInferer(Inferer):
 
     @torch.no_grad()
     def __call__(  # type: ignore[override]
-        self, inputs: Tensor, network: "FrozenLatentDiffusion", prompts: Sequence[str]
+        self, inputs: Tensor, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]
     ) -> Tensor:
         """Generate one image a seed.
 
@@ -79,8 +79,7 @@ class PromptInferer(Inferer):
             PromptError: a prompt can't be read, names an unknown concept or is too long.
         """
         conditions, weights = self.composed(network, prompts)
-        negative = parse_prompt(self.negative_prompt)
-        unconditional = self._condition(network, negative, negative.parts[0])
+        unconditional = self._condition(network, self.negative_prompt, self.negative_prompt.parts[0])
         if self._progress is None:
             total = self.num_batches * self.sampler.num_calls(network)
             self._progress = tqdm(total=total, desc="generating", unit="step", disable=not self.show_progress)
@@ -92,33 +91,32 @@ class PromptInferer(Inferer):
             self._progress = None
         return images
 
-    def check(self, network: "FrozenLatentDiffusion", prompts: Sequence[str]) -> None:
+    def check(self, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]) -> None:
         """Encode all prompts of a run before the first image is begun, so that a fault in the last shows at once.
 
         Raises:
             PromptError: a prompt can't be read, names an unknown concept or is too long.
         """
-        negative = parse_prompt(self.negative_prompt)
+        negative = self.negative_prompt
         if len(negative.parts) > 1 or negative.weights != (1.0,):
             raise negative.fault(
                 "negative_prompt must be one text without a weight: compose in prompt", negative.parts[-1]
             )
-        for prompt in (negative, *map(parse_prompt, prompts)):
+        for prompt in (negative, *prompts):
             for part in prompt.parts:
                 self._condition(network, prompt, part)
 
     def composed(
-        self, network: "FrozenLatentDiffusion", prompts: Sequence[str]
+        self, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]
     ) -> tuple[list[ProjectedCondition], list[float | Tensor]]:
         """Return the conditions and weights of a batch of prompts, one a part, as the sampler takes them."""
-        read = [parse_prompt(prompt) for prompt in prompts]
-        used = [[part for part in prompt.parts if part.weight != 0] for prompt in read]
-        if all(prompt == prompts[0] for prompt in prompts):
-            return [self._condition(network, read[0], part) for part in used[0]], [part.weight for part in used[0]]
+        used = [[part for part in prompt.parts if part.weight != 0] for prompt in prompts]
+        if all(prompt.text == prompts[0].text for prompt in prompts):
+            return [self._condition(network, prompts[0], part) for part in used[0]], [part.weight for part in used[0]]
         conditions: list[ProjectedCondition] = []
         weights: list[float | Tensor] = []
         for parts in zip(*used, strict=True):  # the first parts of all images, the second ones, ...
-            each = [self._condition(network, prompt, part) for prompt, part in zip(read, parts, strict=True)]
+            each = [self._condition(network, prompt, part) for prompt, part in zip(prompts, parts, strict=True)]
             conditions.append(ProjectedCondition.joined(each))
             weights.append(torch.tensor([part.weight for part in parts]))
         return conditions, weights

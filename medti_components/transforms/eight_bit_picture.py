@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a picture whose pixels are taken as they are: grey or in colour, with 8 bits a channel."""
+"""Pictures whose pixels are taken as they are: reading, scaling, and the way from values to pixels and back."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from medti_components.errors import DataError
 
 MODES = ("RGB", "RGBA", "L", "LA", "P")
+PIXEL_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 
 
 def eight_bit_picture(path: Path, remedy: str) -> Image.Image:
@@ -56,6 +60,33 @@ def scaled_picture(picture: Image.Image, image_size: int, path: Path) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
+def read_picture(path: str | Path) -> np.ndarray:
+    """Read the pixels of a picture to paint into: 8-bit grey or RGB, or 16-bit grey.
+
+    Raises:
+        DataError: the file is missing, unreadable or of another kind.
+    """
+    try:
+        with Image.open(path) as opened:
+            mode = opened.mode
+            pixels = np.asarray(opened)
+    except (OSError, SyntaxError, ValueError) as error:
+        missing = "does not exist" if not Path(path).is_file() else "is not a readable picture"
+        raise DataError(f"image '{path}' {missing}: set --image to a PNG") from error
+    if mode not in PIXEL_TYPES:
+        raise DataError(f"image '{path}' must be 8-bit grey or RGB or 16-bit grey, got mode '{mode}': convert it")
+    return pixels.astype(PIXEL_TYPES[mode])
+
+
+def eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels of 8 or 16 bits as uint8.
+
+    >>> eight_bits(np.array([0, 128 * 257, 65535], dtype=np.uint16)).tolist()
+    [0, 128, 255]
+    """
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / np.iinfo(pixels.dtype).max * 255).astype(np.uint8)
+
+
 def from_pixels(pixels: Tensor) -> Tensor:
     """Return pixels, 0 to 255, as values in [-1, 1].
 
@@ -63,6 +94,32 @@ def from_pixels(pixels: Tensor) -> Tensor:
     tensor([-1.,  1.])
     """
     return pixels.to(torch.float32) / 127.5 - 1
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Return values in [-1, 1] as the nearest pixels, uint8; what lies outside is cut off.
+
+    >>> rounded(torch.tensor([-1.1, -1.0, 0.0, 1.0]))
+    tensor([  0,   0, 128, 255], dtype=torch.uint8)
+    """
+    return ((values.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """Turn an image (3, H, W) in [-1, 1] into pixels (H, W, 3), uint8.
+
+    >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1)).tolist()
+    [[[0, 128, 255]]]
+    """
+    return rounded(image.float()).permute(1, 2, 0).cpu().numpy()
+
+
+def png_text(facts: Mapping[str, Any]) -> PngInfo:
+    """Return text chunks of a PNG, one per fact."""
+    chunks = PngInfo()
+    for key, value in facts.items():
+        chunks.add_itxt(key, value if isinstance(value, str) else str(value))
+    return chunks
 
 
 def size_in_pixels(size: tuple[int, int]) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medti_components.__main__ import main
 from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
-from medti_components.handlers.generated_image_saver import to_pixels
+from medti_components.transforms.eight_bit_picture import to_pixels
 
 TRAIN, EVALUATE = PROSTATE / "train.json", PROSTATE / "evaluate.json"
 CONCEPTS = ("<prostate_mri_negative>", "<prostate_mri_positive>")

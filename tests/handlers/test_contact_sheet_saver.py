@@ -7,12 +7,15 @@ import torch
 from PIL import Image
 
 from medti_components.handlers.contact_sheet_saver import LINE, MARGIN, TILE, ContactSheetSaver
+from medti_components.inferers.prompt_composition import parse_prompt
 
 
 def batch_of(prompt: str, values: list[float]) -> SimpleNamespace:
     images = torch.stack([torch.stack([torch.full((32, 32), value + 0.2 * c) for c in range(3)]) for value in values])
     seeds = torch.arange(len(values))
-    state = SimpleNamespace(batch={"prompt": [prompt] * len(values), "seed": seeds}, output={"pred": images})
+    state = SimpleNamespace(
+        batch={"prompt": [parse_prompt(prompt)] * len(values), "seed": seeds}, output={"pred": images}
+    )
     return SimpleNamespace(state=state)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from medti_components.data.datasets.patch_camelyon import patch_camelyon_datalist
 from medti_components.errors import ConfigError, DataError, OutputError
 from medti_components.handlers.patch_camelyon_saver import PatchCamelyonSaver
+from medti_components.inferers.prompt_composition import parse_prompt
 
 NORMAL, TUMOR = CONCEPTS = ["<histopathology_normal>", "<histopathology_tumor>"]
 
@@ -22,7 +23,7 @@ def read(folder):
 def test_all_images_of_the_folder_become_rows_with_their_concept_s_label(tmp_path):
     write_run(tmp_path, [TUMOR, NORMAL, f"{TUMOR} :1.5 AND {NORMAL} :-0.5"], size=96)
     saver = PatchCamelyonSaver(tmp_path, "pcam", CONCEPTS)
-    saver.check([TUMOR])
+    saver.check([parse_prompt(TUMOR)])
     saver()
     x, y = read(tmp_path)
     assert (x.shape, x.dtype, y.shape, y.dtype) == ((3, 96, 96, 3), np.uint8, (3, 1, 1, 1), np.uint8)
@@ -63,10 +64,10 @@ def test_prompts_without_a_label_are_found_before_anything_long(tmp_path, prompt
     saver = PatchCamelyonSaver(tmp_path, "pcam", CONCEPTS)
     message = rf"^prompt must ask for exactly one of {NORMAL}, {TUMOR} where output_format is 'pcam', got '{prompt}': "
     with pytest.raises(ConfigError, match=message):
-        saver.check([prompt])
+        saver.check([parse_prompt(prompt)])
     write_run(tmp_path, [TUMOR, prompt])  # of an earlier run into the same folder
     with pytest.raises(ConfigError, match=message):
-        saver.check([TUMOR])
+        saver.check([parse_prompt(TUMOR)])
 
 
 def test_formats_that_do_not_fit(tmp_path):
@@ -88,4 +89,4 @@ def test_image_that_is_gone_or_a_folder_of_another_kind_is_named(tmp_path):
     assert not [*(tmp_path / "pcam").iterdir()]
     (tmp_path / "provenance.jsonl").write_text("not JSON\n")
     with pytest.raises(OutputError, match="^'.*provenance.jsonl' is of another kind or damaged"):
-        saver.check([TUMOR])
+        saver.check([parse_prompt(TUMOR)])

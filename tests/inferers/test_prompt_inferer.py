@@ -4,6 +4,7 @@ import torch
 
 from medti_components.errors import PromptError
 from medti_components.inferers.latent_sampler import LatentSampler
+from medti_components.inferers.prompt_composition import parse_prompt
 from medti_components.inferers.prompt_inferer import PromptInferer, prepare_requests
 from medti_components.networks.concept_embedding import ConceptEmbedding
 from medti_components.networks.embedding_files.embedding_file import load_embeddings, save_embedding
@@ -28,6 +29,10 @@ def inferer_of(words, **kwargs):
     return PromptInferer(LatentSampler(num_inference_steps=4), words, show_progress=False, **kwargs)
 
 
+def read(*prompts):
+    return [parse_prompt(prompt) for prompt in prompts]
+
+
 def test_batch_of_requests_becomes_seeds_and_prompts():
     seeds, targets, args, kwargs = prepare_requests({"seed": torch.tensor([3, 4]), "prompt": ("<a>", "<b>")}, "cuda")
     assert seeds.tolist() == [3, 4]
@@ -37,35 +42,35 @@ def test_batch_of_requests_becomes_seeds_and_prompts():
 
 def test_prompts_may_differ_within_a_batch(model, words):
     inferer = inferer_of(words)
-    mixed = inferer(torch.tensor([1, 1]), model, ["<a>", "large <b>"])
+    mixed = inferer(torch.tensor([1, 1]), model, read("<a>", "large <b>"))
     assert mixed.shape == (2, 3, 32, 32)
     assert float(mixed.abs().max()) <= 1.0
-    torch.testing.assert_close(mixed[1:], inferer(torch.tensor([1]), model, ["large <b>"]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(mixed[1:], inferer(torch.tensor([1]), model, read("large <b>")), rtol=0, atol=1e-3)
     assert float((mixed[0] - mixed[1]).abs().mean()) > 1e-3
 
 
 def test_negative_prompt_matters_under_guidance(model, words):
-    plain = inferer_of(words)(torch.tensor([1]), model, ["<a>"])
-    negated = inferer_of(words, negative_prompt="<b>")(torch.tensor([1]), model, ["<a>"])
+    plain = inferer_of(words)(torch.tensor([1]), model, read("<a>"))
+    negated = inferer_of(words, negative_prompt="<b>")(torch.tensor([1]), model, read("<a>"))
     assert float((plain - negated).abs().mean()) > 1e-3
 
 
 def test_a_prompt_is_encoded_once_a_run(model, words, monkeypatch):
     inferer = inferer_of(words)
-    inferer.check(model, ["<a>"])
+    inferer.check(model, read("<a>"))
     monkeypatch.setattr(type(model), "condition_from_prompt", None)
-    inferer(torch.tensor([1]), model, ["<a>"])
-    inferer(torch.tensor([2]), model, ["<a>"])
+    inferer(torch.tensor([1]), model, read("<a>"))
+    inferer(torch.tensor([2]), model, read("<a>"))
 
 
 def test_fault_in_the_last_prompt_shows_before_the_first_image(model, words):
     with pytest.raises(PromptError, match="unknown concept '<c>': known are <a>, <b>"):
-        inferer_of(words).check(model, ["<a>", "<c>"])
+        inferer_of(words).check(model, read("<a>", "<c>"))
 
 
 def test_a_fault_in_a_part_is_shown_under_the_whole_prompt(model, words):
     with pytest.raises(PromptError) as caught:
-        inferer_of(words).check(model, ["<a> :0.5 AND large <c> :0.5"])
+        inferer_of(words).check(model, read("<a> :0.5 AND large <c> :0.5"))
     assert str(caught.value).split("\n")[1:] == ["  <a> :0.5 AND large <c> :0.5", " " * 21 + "^"]
 
 
@@ -76,15 +81,15 @@ def test_a_negative_prompt_is_not_composed(model, words):
 
 def test_a_composed_batch_gives_what_its_images_give_alone(model, words):
     prompts = ["<a> :0.5 AND <b> :0.5", "<b> :0.25 AND NOT <a> :0.75"]
-    together = inferer_of(words)(torch.tensor([1, 2]), model, prompts)
+    together = inferer_of(words)(torch.tensor([1, 2]), model, read(*prompts))
     for index, prompt in enumerate(prompts):
-        alone = inferer_of(words)(torch.tensor([index + 1]), model, [prompt])
+        alone = inferer_of(words)(torch.tensor([index + 1]), model, read(prompt))
         torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-3)
 
 
 def test_parts_of_weight_zero_and_their_order_do_not_matter(model, words):
     def image(prompt):
-        return inferer_of(words)(torch.tensor([1]), model, [prompt])
+        return inferer_of(words)(torch.tensor([1]), model, read(prompt))
 
     torch.testing.assert_close(image("<a> :0.5 AND <b> :0"), image("<a> :0.5"), rtol=0, atol=1e-4)
     torch.testing.assert_close(image("<a> :0.5 AND <b>"), image("<b> AND <a> :0.5"), rtol=0, atol=1e-3)
@@ -93,7 +98,7 @@ def test_parts_of_weight_zero_and_their_order_do_not_matter(model, words):
 def test_absolute_weights_are_the_relative_ones_times_guidance(model, words):
     def image(prompt, **settings):
         inferer = PromptInferer(LatentSampler(num_inference_steps=4, **settings), words, show_progress=False)
-        return inferer(torch.tensor([1]), model, [prompt])
+        return inferer(torch.tensor([1]), model, read(prompt))
 
     relative = image("<a> :0.5 AND <b> :-0.25", guidance_scale=4.0)
     absolute = image("<a> :2 AND <b> :-1", guidance_scale=4.0, absolute_weights=True)
@@ -102,6 +107,6 @@ def test_absolute_weights_are_the_relative_ones_times_guidance(model, words):
 
 def test_progress_bar_runs_over_all_batches(model, words, capsys):
     inferer = PromptInferer(LatentSampler(num_inference_steps=4), words, num_batches=2)
-    inferer(torch.tensor([1]), model, ["<a>"])
-    inferer(torch.tensor([2]), model, ["<a>"])
+    inferer(torch.tensor([1]), model, read("<a>"))
+    inferer(torch.tensor([2]), model, read("<a>"))
     assert "8/8" in capsys.readouterr().err

@@ -165,7 +165,7 @@ def image_names(prompts: Sequence[str], num_images: int, seed: int) -> dict[str,
     requests = GenerationRequests([], num_images, seed, prompt=list(prompts))
     names: dict[str, list[str]] = {}
     for index in range(len(requests)):
-        names.setdefault(requests[index]["prompt"], []).append(requests[index]["name"])
+        names.setdefault(requests[index]["prompt"].text, []).append(requests[index]["name"])
     return names
 
 

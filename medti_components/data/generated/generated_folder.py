@@ -4,6 +4,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class ProvenanceLine:
         Raises:
             DataError: it can't be read.
         """
-        return self._composed().parts
+        return self.composed.parts
 
     def asks_for(self, concept: str) -> bool:
         """Tell whether a part of the prompt that has a positive weight names a concept.
@@ -61,13 +62,19 @@ class ProvenanceLine:
         Raises:
             DataError: the prompt can't be read.
         """
-        return self._composed().asks_for(concept)
+        return self.composed.asks_for(concept)
 
     def fault(self, message: str) -> DataError:
         """Return the error of what is wrong with the line."""
         return DataError(f"'{self.source}' line {self.number}: {message}")
 
-    def _composed(self) -> ComposedPrompt:
+    @cached_property
+    def composed(self) -> ComposedPrompt:
+        """The prompt's parts, read once.
+
+        Raises:
+            DataError: it can't be read.
+        """
         try:
             return parse_prompt(self.prompt)
         except PromptError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import medti_components
 from medti_components.errors import OutputError
 from medti_components.files import write_text_atomically
-from medti_components.inferers.prompt_composition import parse_prompt
+from medti_components.inferers.prompt_composition import ComposedPrompt
 
 if TYPE_CHECKING:
     from medti_components.inferers.prompt_inferer import PromptInferer
@@ -35,18 +35,17 @@ def software_versions() -> dict[str, str]:
 
 
 def image_provenance(
-    model: "FrozenLatentDiffusion", inferer: "PromptInferer", prompt: str, seed: int
+    model: "FrozenLatentDiffusion", inferer: "PromptInferer", prompt: ComposedPrompt, seed: int
 ) -> dict[str, Any]:
     """Return what made one image: prompt, seed, sampling settings, hashes of base model and learned words, versions."""
-    composed = parse_prompt(prompt)
-    used = {token: embedding for token, embedding in inferer.embeddings.items() if token in prompt}
+    used = {token: embedding for token, embedding in inferer.embeddings.items() if token in prompt.text}
     return {
         "synthetic": True,
-        "prompt": prompt,
-        "texts": [part.text for part in composed.parts],
-        "weights": list(composed.weights),
+        "prompt": prompt.text,
+        "texts": [part.text for part in prompt.parts],
+        "weights": list(prompt.weights),
         "absolute_weights": inferer.sampler.absolute_weights,
-        "negative_prompt": inferer.negative_prompt,
+        "negative_prompt": inferer.negative_prompt.text,
         "seed": seed,
         "num_inference_steps": inferer.sampler.num_inference_steps,
         "scheduler": inferer.sampler.scheduler,

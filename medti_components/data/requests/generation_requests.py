@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from medti_components.errors import ConfigError
 from medti_components.inferers.prompt_composition import ComposedPrompt, PromptPart, parse_prompt
@@ -22,7 +22,7 @@ CSV_COLUMNS = ("prompt", "seed", "count")
 class PromptRequest:
     """Images of one prompt, of the seeds ``seed`` to ``seed + count``."""
 
-    prompt: str
+    prompt: ComposedPrompt
     seed: int
     count: int
 
@@ -30,8 +30,8 @@ class PromptRequest:
 class GenerationRequests(Dataset[dict[str, Any]]):
     """A list of images to generate, prompt by prompt.
 
-    Items are ``{"prompt": text, "prompt_index": its number, "seed": seed + i, "name": file stem}``. Images of different
-    prompts share their seeds, so that a column of the contact sheet starts from one noise.
+    Items are ``{"prompt": a ComposedPrompt, "prompt_index": its number, "seed": seed + i, "name": file stem}``. Images
+    of different prompts share their seeds, so that a column of the contact sheet starts from one noise.
 
     Args:
         tokens: the learned words; each alone is a prompt where none is given.
@@ -50,8 +50,8 @@ class GenerationRequests(Dataset[dict[str, Any]]):
     >>> requests = GenerationRequests(["<a>", "<b>"], num_images=2, seed=7)
     >>> [item["name"] for item in requests]
     ['a_7', 'a_8', 'b_7', 'b_8']
-    >>> GenerationRequests([], 1, 0, prompt=[{"<a>": 0.5, "<b>": 0.5}, "<b>"]).prompts
-    ['<a> :0.5 AND <b> :0.5', '<b>']
+    >>> GenerationRequests([], 1, 0, prompt=[{"<a>": 0.5, "<b>": 0.5}, "<b>"]).prompts[0].text
+    '<a> :0.5 AND <b> :0.5'
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class GenerationRequests(Dataset[dict[str, Any]]):
         if prompt_file is not None:
             requests = _read_requests(Path(prompt_file), num_images, seed)
         else:
-            prompts = list(tokens) if prompt is None else _prompts(prompt)
-            requests = [PromptRequest(text, seed, num_images) for text in prompts]
+            prompts = [parse_prompt(token) for token in tokens] if prompt is None else _prompts(prompt)
+            requests = [PromptRequest(each, seed, num_images) for each in prompts]
         self.prompts = [request.prompt for request in requests]
-        names = distinct_names(self.prompts)
+        names = distinct_names([each.text for each in self.prompts])
         self._items = [
             {"prompt": request.prompt, "prompt_index": number, "seed": seed, "name": f"{name}_{seed}"}
             for number, (request, name) in enumerate(zip(requests, names, strict=True))
@@ -101,12 +101,19 @@ def request_batches(dataset: Dataset[dict[str, Any]], batch_size: int) -> "DataL
     num_parts = -1
     for index in range(len(dataset)):  # type: ignore[arg-type]
         before = num_parts
-        num_parts = sum(weight != 0 for weight in parse_prompt(dataset[index]["prompt"]).weights)
+        num_parts = sum(weight != 0 for weight in dataset[index]["prompt"].weights)
         if num_parts == before and len(batches[-1]) < batch_size:
             batches[-1].append(index)
         else:
             batches.append([index])
-    return DataLoader(dataset, batch_sampler=batches)
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=_collated)
+
+
+def _collated(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return items as one batch: numbers as tensors, texts and prompts as lists."""
+    prompts = [item["prompt"] for item in items]
+    others: dict[str, Any] = default_collate([{**item, "prompt": ""} for item in items])
+    return {**others, "prompt": prompts}
 
 
 def _check_number(key: str, value: Any, lowest: int, highest: int) -> None:
@@ -115,17 +122,16 @@ def _check_number(key: str, value: Any, lowest: int, highest: int) -> None:
         raise ConfigError(f"{key} must be a whole number of at least {lowest}{below}, got {value}")
 
 
-def _prompts(prompt: Any) -> list[str]:
+def _prompts(prompt: Any) -> list[ComposedPrompt]:
     prompts = prompt if isinstance(prompt, list) else [prompt]
     if not prompts:
         raise ConfigError("prompt must hold at least one prompt, got an empty list")
-    texts = []
+    read = []
     for each in prompts:
         if not isinstance(each, (str, Mapping)):
             raise ConfigError(f"prompt must be text, got {each!r}: write it into a file and give --prompt_file")
-        read = parse_prompt(each)
-        texts.append(each if isinstance(each, str) else str(read))
-    return texts
+        read.append(parse_prompt(each if isinstance(each, str) else str(parse_prompt(each))))
+    return read
 
 
 def _read_requests(path: Path, num_images: int, seed: int) -> list[PromptRequest]:
@@ -138,11 +144,10 @@ def _read_requests(path: Path, num_images: int, seed: int) -> list[PromptRequest
     if path.suffix.lower() == ".csv":
         requests = _table_requests(path, text, num_images, seed)
     else:
-        requests = [PromptRequest(line.strip(), seed, num_images) for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        requests = [PromptRequest(parse_prompt(line), seed, num_images) for line in lines]
     if not requests:
         raise ConfigError(f"prompt_file '{path}' must hold at least one prompt, one a line, got none")
-    for request in requests:
-        parse_prompt(request.prompt)
     return requests
 
 
@@ -165,7 +170,7 @@ def _table_requests(path: Path, text: str, num_images: int, seed: int) -> list[P
                     f"{lowest}, got '{written}'"
                 )
             numbers[column] = int(written) if written else numbers[column]
-        requests.append(PromptRequest((row["prompt"] or "").strip(), **numbers))
+        requests.append(PromptRequest(parse_prompt((row["prompt"] or "").strip()), **numbers))
     return requests
 
 
@@ -201,7 +206,7 @@ class InterpolationRequests(Dataset[dict[str, Any]]):
         ConfigError: there are not two concepts, or a weight is no number.
 
     >>> requests = InterpolationRequests(["<a>", "<b>"], 1, 5, weights=[0, 0.25])
-    >>> [(item["prompt"], item["seed"], item["name"]) for item in requests]
+    >>> [(item["prompt"].text, item["seed"], item["name"]) for item in requests]
     [('<a> :1 AND <b> :0', 5, 'a_to_b_0_5'), ('<a> :0.75 AND <b> :0.25', 5, 'a_to_b_0.25_5')]
     """
 

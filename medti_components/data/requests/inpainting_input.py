@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from medti_components.data.requests.inpainting_mask import read_mask
 from medti_components.data.requests.inpainting_volumes import VOLUME_SUFFIXES, SequenceVolumes
-from medti_components.errors import ConfigError, DataError
-
-MODES = {"L": (255, np.uint8), "RGB": (255, np.uint8), "I;16": (65535, np.uint16)}
+from medti_components.errors import ConfigError
+from medti_components.transforms.eight_bit_picture import read_picture
 
 
 class InpaintingInput:
@@ -70,24 +68,6 @@ class InpaintingInput:
         share = share if self.pixels.ndim == 2 else share[..., None]
         mixed = np.clip(np.rint(share * values + (1.0 - share) * self.pixels), 0.0, self.highest)
         return np.where(share > 0, mixed.astype(self.pixels.dtype), self.pixels)
-
-
-def read_picture(path: str | Path) -> np.ndarray:
-    """Read the pixels of a picture: 8-bit grey or RGB, or 16-bit grey.
-
-    Raises:
-        DataError: the file is missing, unreadable or of another kind.
-    """
-    try:
-        with Image.open(path) as opened:
-            mode = opened.mode
-            pixels = np.asarray(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        missing = "does not exist" if not Path(path).is_file() else "is not a readable picture"
-        raise DataError(f"image '{path}' {missing}: set --image to a PNG") from error
-    if mode not in MODES:
-        raise DataError(f"image '{path}' must be 8-bit grey or RGB or 16-bit grey, got mode '{mode}': convert it")
-    return pixels.astype(MODES[mode][1])
 
 
 def load_inpainting_input(

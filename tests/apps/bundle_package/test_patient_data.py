@@ -16,7 +16,7 @@ from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_package.known_patients import KnownPatients
 from medti_components.apps.bundle_package.patient_data import patient_data
 from medti_components.errors import DataError
-from medti_components.handlers.generated_image_saver import to_pixels
+from medti_components.transforms.eight_bit_picture import to_pixels
 
 
 @pytest.fixture

@@ -10,23 +10,32 @@ from medti_components.data.requests.generation_requests import (
 from medti_components.errors import ConfigError, PromptError
 
 
+def texts(requests):
+    return [prompt.text for prompt in requests.prompts]
+
+
 def test_without_a_prompt_each_word_is_one():
     requests = GenerationRequests(["<a>", "<b>"], num_images=2, seed=5)
-    assert [(item["prompt"], item["seed"]) for item in requests] == [("<a>", 5), ("<a>", 6), ("<b>", 5), ("<b>", 6)]
+    assert [(item["prompt"].text, item["seed"]) for item in requests] == [
+        ("<a>", 5),
+        ("<a>", 6),
+        ("<b>", 5),
+        ("<b>", 6),
+    ]
     assert [item["prompt_index"] for item in requests] == [0, 0, 1, 1]
     assert len(requests) == 4
-    assert requests.prompts == ["<a>", "<b>"]
+    assert texts(requests) == ["<a>", "<b>"]
 
 
 def test_a_prompt_is_the_only_one():
-    assert GenerationRequests(["<a>", "<b>"], 1, 0, prompt="large <b>").prompts == ["large <b>"]
-    assert GenerationRequests(["<a>"], 1, 0, prompt="").prompts == [""]
+    assert texts(GenerationRequests(["<a>", "<b>"], 1, 0, prompt="large <b>")) == ["large <b>"]
+    assert texts(GenerationRequests(["<a>"], 1, 0, prompt="")) == [""]
 
 
 def test_prompt_file_has_one_a_line(tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_text("<a>, left\n\n  grade #2 <b>  \n", encoding="utf-8-sig")
-    assert GenerationRequests(["<a>"], 1, 0, prompt_file=path).prompts == ["<a>, left", "grade #2 <b>"]
+    assert texts(GenerationRequests(["<a>"], 1, 0, prompt_file=path)) == ["<a>, left", "grade #2 <b>"]
 
 
 def test_bad_prompt_files_are_named(tmp_path):
@@ -53,7 +62,7 @@ def test_prompt_that_the_command_line_turned_into_something_else_is_refused():
 
 def test_prompts_may_be_a_list_and_structured():
     requests = GenerationRequests([], 1, 0, prompt=["<a> :0.5 AND <b>", {"<a>": 0.5, "<b>": -1}])
-    assert requests.prompts == ["<a> :0.5 AND <b>", "<a> :0.5 AND <b> :-1"]
+    assert texts(requests) == ["<a> :0.5 AND <b>", "<a> :0.5 AND <b> :-1"]
     assert [item["name"] for item in requests] == ["a_0_5_AND_b_0", "a_0_5_AND_b_1_0"]
 
 
@@ -61,7 +70,11 @@ def test_a_table_gives_seeds_and_counts(tmp_path):
     path = tmp_path / "prompts.csv"
     path.write_text('prompt,seed,count\n"<a>, left",5,2\n<b>,,\n')
     requests = GenerationRequests([], num_images=1, seed=9, prompt_file=path)
-    assert [(item["prompt"], item["seed"]) for item in requests] == [("<a>, left", 5), ("<a>, left", 6), ("<b>", 9)]
+    assert [(item["prompt"].text, item["seed"]) for item in requests] == [
+        ("<a>, left", 5),
+        ("<a>, left", 6),
+        ("<b>", 9),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +140,7 @@ def test_every_weight_comes_with_the_same_seeds():
     requests = InterpolationRequests(["<healthy>", "<ill>"], num_images=2, seed=3)
     assert [item["interpolation_weight"] for item in requests] == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1, 1]
     assert [item["seed"] for item in requests] == [3, 4] * 5
-    assert requests.prompts[1] == "<healthy> :0.75 AND <ill> :0.25"
+    assert texts(requests)[1] == "<healthy> :0.75 AND <ill> :0.25"
     assert len({item["name"] for item in requests}) == 10
 
 
