@@ -52,7 +52,7 @@ def test_the_graph_is_the_chest_bundles_but_for_the_patches():
     assert patches.keys() - chest.keys() == {"output_format", "patch_saver"}
     assert chest.keys() <= patches.keys()
     patches["handlers"].remove("@patch_saver")
-    for run_id in ("generating", "interpolating", "inpainting", "run"):
+    for run_id in ("generating", "interpolating", "inpainting"):
         assert "@patch_saver.check" in patches[run_id].pop(0)
     assert {key for key in chest if chest[key] != patches[key]} == {"concepts"}
 
