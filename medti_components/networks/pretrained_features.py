@@ -18,7 +18,6 @@ from transformers import AutoModel
 
 from medti_components.errors import BaseModelError
 from medti_components.networks.hub_folder import locate_files, one_line
-from medti_components.transforms.eight_bit_picture import rounded
 
 URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
@@ -44,7 +43,7 @@ class InceptionFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> features (B, 2048); they are rounded to 256 grey levels as FID has them."""
-        features: Tensor = self.network(rounded(images))
+        features: Tensor = self.network(((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
         return features
 
 

@@ -96,22 +96,14 @@ def from_pixels(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32) / 127.5 - 1
 
 
-def rounded(values: Tensor) -> Tensor:
-    """Return values in [-1, 1] as the nearest pixels, uint8; what lies outside is cut off.
-
-    >>> rounded(torch.tensor([-1.1, -1.0, 0.0, 1.0]))
-    tensor([  0,   0, 128, 255], dtype=torch.uint8)
-    """
-    return ((values.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
 def to_pixels(image: Tensor) -> np.ndarray:
-    """Turn an image (3, H, W) in [-1, 1] into pixels (H, W, 3), uint8.
+    """Turn an image (3, H, W) in [-1, 1] into the nearest pixels (H, W, 3), uint8; what lies outside is cut off.
 
     >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1)).tolist()
     [[[0, 128, 255]]]
     """
-    return rounded(image.float()).permute(1, 2, 0).cpu().numpy()
+    scaled = ((image.float() + 1.0) * 127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
 def png_text(facts: Mapping[str, Any]) -> PngInfo:
