@@ -74,8 +74,8 @@ class TracedModule:
 
 def _record(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
     """Record the graph with the weights among its inputs: as constants they would never be freed."""
-    places = [(part, name) for part in module.modules() for name, _ in part.named_parameters(recurse=False)]
-    weights = [part.get_parameter(name) for part, name in places]
+    places = [(layer, name) for layer in module.modules() for name, _ in layer.named_parameters(recurse=False)]
+    weights = [layer.get_parameter(name) for layer, name in places]
 
     def with_weights(*tensors: Tensor) -> Tensor:
         _put(tensors[len(inputs) :], places)
@@ -93,8 +93,8 @@ def _record(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Tens
 
 
 def _put(weights: Sequence[Tensor], places: Sequence[tuple[nn.Module, str]]) -> None:
-    for weight, (part, name) in zip(weights, places, strict=True):
-        part._parameters[name] = weight  # type: ignore[assignment]  # setattr takes nothing but parameters
+    for weight, (layer, name) in zip(weights, places, strict=True):
+        layer._parameters[name] = weight  # type: ignore[assignment]  # setattr takes nothing but parameters
 
 
 def _run(graph: Callable[..., Tensor], weights: Sequence[Tensor], *inputs: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classifier-free guidance for one or several conditions, in one call of the UNet a step."""
+"""Classifier-free guidance for one or several conditions, in one call of the UNet per step."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ def compose_guidance(
     Args:
         unconditional: prediction e_u under the negative prompt, (B, C, h, w).
         conditionals: predictions e_i, each (B, C, h, w).
-        weights: w_i, one a condition: a number, or (B,) numbers, one an image.
+        weights: w_i, one per condition: a number, or (B,) numbers, one per image.
         guidance_scale: g; 1 where the weights are absolute, W_i = w_i * g, as in the authors' code.
 
     Returns:
@@ -64,7 +64,7 @@ class GuidedPrediction:
     Args:
         model: the frozen base model.
         conditionals: text conditions, each (1 or B, positions, width), or the same projected.
-        weights: one a condition: a number, or (B,) numbers, one an image.
+        weights: one per condition: a number, or (B,) numbers, one per image.
         unconditional: condition of the negative prompt, (1, positions, width), or the same projected.
         guidance_scale: see :func:`compose_guidance`.
         batch_size: B, the number of latents in a call.

@@ -65,7 +65,7 @@ class InpaintingSampler(LatentSampler):
         weights: Sequence[float | Tensor] | None = None,
         progress: "tqdm[Any] | None" = None,
     ) -> Tensor:
-        """Draw one latent a seed, (B, C, h, w); arguments are those of :class:`LatentSampler`.
+        """Draw one latent per seed, (B, C, h, w); arguments are those of :class:`LatentSampler`.
 
         Raises:
             ConfigError: the mask is too small, or there are more steps than the model has timesteps.

@@ -114,7 +114,7 @@ class LatentSampler:
             raise ConfigError("guidance_interval must be null with absolute_weights: outside it they have no meaning")
 
     def num_calls(self, model: "FrozenLatentDiffusion", first_step: int = 0) -> int:
-        """Return how often one batch calls the UNet; schedulers of second order do so about twice a step."""
+        """Return how often one batch calls the UNet; schedulers of second order do so about twice per step."""
         return len(_timesteps_from(self._prepared_scheduler(model, first_step), first_step))
 
     @torch.no_grad()
@@ -130,14 +130,14 @@ class LatentSampler:
         start: Tensor | None = None,
         revise: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Draw one latent a seed.
+        """Draw one latent per seed.
 
         Args:
             model: the frozen base model.
             condition: (1 or B, positions, width), plain or projected, or several such to be composed.
             unconditional: condition of the negative prompt, (1, positions, width).
-            seeds: B seeds, one an image.
-            weights: one a condition, or (B,) for each; 1 by default.
+            seeds: B seeds, one per image.
+            weights: one per condition, or (B,) for each; 1 by default.
             progress: bar to move on by one at each call of the UNet.
             first_step: number of steps at the beginning of the schedule that are left out.
             start: latents (1 or B, C, h, w) that get the noise of the first step; None begins with noise alone.

@@ -44,7 +44,7 @@ class ComposedPrompt:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """One a part."""
+        """One per part."""
         return tuple(part.weight for part in self.parts)
 
     @property

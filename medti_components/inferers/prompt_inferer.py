@@ -31,10 +31,10 @@ def prepare_requests(
 
 
 class PromptInferer(Inferer):
-    """Generates a batch of images, whose prompts may differ, with one call of the UNet a step.
+    """Generates a batch of images, whose prompts may differ, with one call of the UNet per step.
 
     A prompt may be composed of weighted parts, see :func:`parse_prompt`; each text is encoded, and its keys and values
-    are projected, once a run.
+    are projected, once per run.
 
     Args:
         sampler: draws the latents.
@@ -65,7 +65,7 @@ class PromptInferer(Inferer):
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]
     ) -> Tensor:
-        """Generate one image a seed.
+        """Generate one image per seed.
 
         Args:
             inputs: seeds (B,).
@@ -109,7 +109,7 @@ class PromptInferer(Inferer):
     def composed(
         self, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]
     ) -> tuple[list[ProjectedCondition], list[float | Tensor]]:
-        """Return the conditions and weights of a batch of prompts, one a part, as the sampler takes them."""
+        """Return the conditions and weights of a batch of prompts, one per part, as the sampler takes them."""
         used = [[part for part in prompt.parts if part.weight != 0] for prompt in prompts]
         if all(prompt.text == prompts[0].text for prompt in prompts):
             return [self._condition(network, prompts[0], part) for part in used[0]], [part.weight for part in used[0]]

@@ -31,8 +31,8 @@ WEIGHT_FILES = {
 VARIANTS = ("fp16", "non_ema")
 FETCHED = (
     "tokenizer/*",
-    *(f"{part}/{name}" for names in (CONFIG_FILES, WEIGHT_FILES) for part, name in names.items()),
-    *(f"{part}/{name}.index.json" for part, name in WEIGHT_FILES.items()),
+    *(f"{component}/{name}" for names in (CONFIG_FILES, WEIGHT_FILES) for component, name in names.items()),
+    *(f"{component}/{name}.index.json" for component, name in WEIGHT_FILES.items()),
 )
 NOT_FETCHED = tuple(f"*.{variant}*" for variant in VARIANTS)
 OFFLINE_REMEDY = (
@@ -49,7 +49,7 @@ def locate_base_model(base_model: str, revision: str | None = None) -> Path:
         revision: commit of the hub repository; left out of account for a folder.
 
     Raises:
-        BaseModelError: it is neither a folder nor reachable on the hub, or a part is missing.
+        BaseModelError: it is neither a folder nor reachable on the hub, or a component is missing.
     """
     if not isinstance(base_model, str) or not base_model:
         raise BaseModelError(f"base_model must be a folder or a hub id, got {base_model!r}: {OFFLINE_REMEDY}")
@@ -75,9 +75,9 @@ def short_name(base_model: str) -> str:
     return folder.parent.name if folder.name == "models" else folder.name
 
 
-def weight_files(folder: Path, part: str) -> list[Path]:
-    """List the safetensors files of one part ('text_encoder', 'unet' or 'vae'), without half-precision variants."""
-    found = sorted((folder / part).glob(WEIGHT_FILES[part]))
+def weight_files(folder: Path, component: str) -> list[Path]:
+    """List the safetensors files of a component ('text_encoder', 'unet' or 'vae'), without half-precision variants."""
+    found = sorted((folder / component).glob(WEIGHT_FILES[component]))
     return [path for path in found if not any(f".{variant}" in path.name for variant in VARIANTS)]
 
 
@@ -91,41 +91,46 @@ def checkpoint_fingerprint(folder: Path) -> str:
         BaseModelError: a weight file is damaged.
     """
     digest = hashlib.sha256()
-    for part in ("text_encoder", "unet"):
+    for component in ("text_encoder", "unet"):
         where = {}
-        for path in weight_files(folder, part):
+        for path in weight_files(folder, component):
             try:
                 with safe_open(path, framework="pt") as file:
                     where.update(dict.fromkeys(file.keys(), path))
             except (SafetensorError, OSError) as error:
                 raise BaseModelError(f"weights '{path}' can't be read ({error}): fetch the base model again") from error
         size = sum(path.stat().st_size for path in set(where.values()))
-        for name in tqdm(sorted(where), desc=f"hash of {part}", leave=False, disable=size < 2**30):
+        for name in tqdm(sorted(where), desc=f"hash of {component}", leave=False, disable=size < 2**30):
             with safe_open(where[name], framework="pt") as file:
                 tensor = file.get_tensor(name).contiguous()
-            digest.update(f"{part}.{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(f"{component}.{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
             digest.update(tensor.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def load_part(part_class: Any, folder: Path, part: str, **kwargs: Any) -> Any:
-    """Load one part ('text_encoder', 'unet' or 'vae') in evaluation mode; ``kwargs`` go to its ``from_pretrained``.
+def load_component(component_class: Any, folder: Path, component: str, **kwargs: Any) -> Any:
+    """Load a component ('text_encoder', 'unet' or 'vae') in evaluation mode; ``kwargs`` go to its ``from_pretrained``.
 
     Raises:
-        BaseModelError: the part does not load, or its weights would leave parameters at random values.
+        BaseModelError: the component does not load, or its weights would leave parameters at random values.
     """
     try:
         with without_loading_bar():
-            model, info = part_class.from_pretrained(
-                folder, subfolder=part, use_safetensors=True, local_files_only=True, output_loading_info=True, **kwargs
+            model, info = component_class.from_pretrained(
+                folder,
+                subfolder=component,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **kwargs,
             )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise BaseModelError(
-            f"{part} of '{folder}' can't be loaded ({one_line(error)}): fetch or save the base model again"
+            f"{component} of '{folder}' can't be loaded ({one_line(error)}): fetch or save the base model again"
         ) from error
     if missing := sorted(info["missing_keys"]):
         raise BaseModelError(
-            f"weights of {part} of '{folder}' lack {len(missing)} tensors, '{missing[0]}' among them: "
+            f"weights of {component} of '{folder}' lack {len(missing)} tensors, '{missing[0]}' among them: "
             "fetch or save the base model again"
         )
     return model.eval()
@@ -149,8 +154,9 @@ def load_settings(folder: Path) -> tuple[CLIPTokenizer, dict[str, Any]]:
 
 
 def _ensure_complete(folder: Path, base_model: str) -> None:
-    missing = [f"{part}/{name}" for part, name in CONFIG_FILES.items() if not (folder / part / name).is_file()]
-    missing += [f"{part}/{pattern}" for part, pattern in WEIGHT_FILES.items() if not weight_files(folder, part)]
+    configs = [f"{name}/{file}" for name, file in CONFIG_FILES.items()]
+    missing = [file for file in configs if not (folder / file).is_file()]
+    missing += [f"{name}/{pattern}" for name, pattern in WEIGHT_FILES.items() if not weight_files(folder, name)]
     tokenizer = folder / "tokenizer"
     if not (tokenizer / "tokenizer.json").is_file() and not (tokenizer / "vocab.json").is_file():
         missing.append("tokenizer/vocab.json")

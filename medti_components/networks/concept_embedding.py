@@ -20,7 +20,7 @@ class ConceptEmbedding(nn.Module):
 
     Args:
         token: the new word, ``<word>``.
-        rows: tensor (n, width), one row a vector.
+        rows: tensor (n, width), one row per vector.
 
     >>> embedding = ConceptEmbedding("<nodule>", torch.zeros(2, 4))
     >>> list(embedding.state_dict())

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class FindingClassifier(nn.Module):
-    """MONAI's residual units, halving the size at each; mean and spread of every map of every unit; one logit a class.
+    """MONAI's residual units, halving the size at each; mean and spread of each map of each unit; one logit per class.
 
     The features are of all scales, so that they also tell images apart that are alike in the finding: those of the last
     unit alone shrink to one cluster a class, wherein noise can lie too. Normalised by groups of channels rather than by

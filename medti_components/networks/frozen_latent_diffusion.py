@@ -18,7 +18,7 @@ from medti_components.errors import BaseModelError, ConfigError, PromptError
 from medti_components.losses.denoising_loss import PREDICTION_TYPES
 from medti_components.networks.base_model_folder import (
     checkpoint_fingerprint,
-    load_part,
+    load_component,
     load_settings,
     locate_base_model,
     short_name,
@@ -38,14 +38,14 @@ class FrozenLatentDiffusion(nn.Module):
     :meth:`from_pretrained`.
 
     Args:
-        vae, unet, text_encoder, tokenizer: the parts, in evaluation mode.
+        vae, unet, text_encoder, tokenizer: the components, in evaluation mode.
         scheduler_config: diffusers' scheduler configuration; gives the noise schedule and the prediction type.
-        folder: where the parts were loaded from; read for the fingerprint.
+        folder: where the components were loaded from; read for the fingerprint.
         name: the folder's name, or the hub id.
         query_slice: number of queries the UNet's attention answers at a time, 0 for all at once.
 
     Raises:
-        BaseModelError: the parts don't fit together or predict something else than epsilon or v.
+        BaseModelError: the components don't fit together or predict something else than epsilon or v.
     """
 
     vae: AutoencoderKL | None
@@ -107,7 +107,7 @@ class FrozenLatentDiffusion(nn.Module):
             attention_slicing: answer the UNet's queries in slices and decode images one at a time, for less memory.
 
         Raises:
-            BaseModelError: it is neither a folder nor reachable, lacks parts, or a part does not load.
+            BaseModelError: it is neither a folder nor reachable, lacks components, or one does not load.
             ConfigError: dtype or device does not fit.
         """
         if dtype not in DTYPES:
@@ -116,9 +116,11 @@ class FrozenLatentDiffusion(nn.Module):
         folder = locate_base_model(base_model, revision)
         precision = DTYPES[dtype]
         vae_precision = torch.float32 if precision == torch.float16 else precision
-        unet = load_part(UNet2DConditionModel, folder, "unet", torch_dtype=precision)
-        vae = load_part(AutoencoderKL, folder, "vae", torch_dtype=vae_precision)
-        text_encoder = load_part(CLIPTextModel, folder, "text_encoder", dtype=precision, attn_implementation="sdpa")
+        unet = load_component(UNet2DConditionModel, folder, "unet", torch_dtype=precision)
+        vae = load_component(AutoencoderKL, folder, "vae", torch_dtype=vae_precision)
+        text_encoder = load_component(
+            CLIPTextModel, folder, "text_encoder", dtype=precision, attn_implementation="sdpa"
+        )
         tokenizer, scheduler_config = load_settings(folder)
         query_slice = QUERY_SLICE if attention_slicing else 0
         model = cls(vae, unet, text_encoder, tokenizer, scheduler_config, folder, short_name(base_model), query_slice)
@@ -333,20 +335,20 @@ def token_embeddings(
     Raises:
         PromptError: a ``<...>`` in the prompt is no known concept, or the prompt is longer than the encoder takes.
     """
-    parts = [_lookup([tokenizer.bos_token_id], table)]
+    pieces = [_lookup([tokenizer.bos_token_id], table)]
     first_too_many = None
     for start, text in _segments(prompt, tokenizer):
         if BRACKETED.fullmatch(text) and text not in tokenizer.all_special_tokens:
             if text not in embeddings:
                 known = ", ".join(sorted(embeddings)) or "none"
                 raise PromptError(f"unknown concept '{text}': known are {known}", prompt, start)
-            parts.append(embeddings[text].to(table.weight))
+            pieces.append(embeddings[text].to(table.weight))
         elif words := tokenizer(text, add_special_tokens=False)["input_ids"]:
-            parts.append(_lookup(words, table))
-        if first_too_many is None and sum(len(part) for part in parts) >= num_positions:
+            pieces.append(_lookup(words, table))
+        if first_too_many is None and sum(len(piece) for piece in pieces) >= num_positions:
             first_too_many = start
-    parts.append(_lookup([tokenizer.eos_token_id], table))
-    length = sum(len(part) for part in parts)
+    pieces.append(_lookup([tokenizer.eos_token_id], table))
+    length = sum(len(piece) for piece in pieces)
     if first_too_many is not None:
         raise PromptError(
             f"a text takes {length - 2} positions, the text encoder has {num_positions - 2}: shorten it, or join "
@@ -355,8 +357,8 @@ def token_embeddings(
             first_too_many,
         )
     if length < num_positions:
-        parts.append(_lookup([tokenizer.pad_token_id], table).expand(num_positions - length, -1))
-    return torch.cat(parts)[None]
+        pieces.append(_lookup([tokenizer.pad_token_id], table).expand(num_positions - length, -1))
+    return torch.cat(pieces)[None]
 
 
 def _lookup(ids: list[int], table: nn.Embedding) -> Tensor:

@@ -111,9 +111,9 @@ def _download(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            torch.hub.download_url_to_file(URL, str(part), hash_prefix=SHA256)
-            os.replace(part, path)
+            partial = Path(folder) / path.name
+            torch.hub.download_url_to_file(URL, str(partial), hash_prefix=SHA256)
+            os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         raise BaseModelError(
             f"the Inception network is not reachable at {URL} ({one_line(error)}): {FILE_REMEDY}"

@@ -27,7 +27,7 @@ def eight_bit_picture(path: Path, remedy: str) -> Image.Image:
         remedy: what to do about a file that can't be read, for the message.
 
     Raises:
-        DataError: it is missing, unreadable, or of other than 8 bits a channel.
+        DataError: it is missing, unreadable, or of other than 8 bits per channel.
     """
     try:
         with Image.open(path) as opened:

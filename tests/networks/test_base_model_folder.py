@@ -11,7 +11,7 @@ from medti_components.errors import BaseModelError
 from medti_components.networks import hub_folder
 from medti_components.networks.base_model_folder import (
     checkpoint_fingerprint,
-    load_part,
+    load_component,
     load_settings,
     locate_base_model,
     short_name,
@@ -118,7 +118,7 @@ def test_damaged_weights_are_one_line(base_copy):
     [path] = weight_files(base_copy, "unet")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(BaseModelError, match="unet of '.*' can't be loaded") as caught:
-        load_part(UNet2DConditionModel, base_copy, "unet")
+        load_component(UNet2DConditionModel, base_copy, "unet")
     assert "\n" not in str(caught.value)
     with pytest.raises(BaseModelError, match="weights '.*' can't be read"):
         checkpoint_fingerprint(base_copy)
@@ -132,7 +132,7 @@ def test_weights_that_leave_parameters_random_are_refused(base_copy):
     del tensors["conv_out.weight"]
     save_file(tensors, path, metadata=metadata)
     with pytest.raises(BaseModelError, match="weights of unet of '.*' lack 1 tensors, 'conv_out.weight' among them"):
-        load_part(UNet2DConditionModel, base_copy, "unet")
+        load_component(UNet2DConditionModel, base_copy, "unet")
 
 
 def test_broken_settings_are_one_line(base_copy):

@@ -131,7 +131,7 @@ class GeneratedFolder:
         """Read an image, (3, image_size, image_size) in [-1, 1]; a larger one is scaled down by averaging areas.
 
         Raises:
-            DataError: it is missing, unreadable, of other than 8 bits a channel, too small, not square, or of another
+            DataError: it is missing, unreadable, of other than 8 bits per channel, too small, not square, or of another
                 size than those before it.
         """
         return from_pixels(self.pixels(path))

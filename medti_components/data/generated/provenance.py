@@ -60,7 +60,7 @@ def image_provenance(
 
 
 class ProvenanceFile:
-    """``provenance.jsonl`` of an output folder: one JSON object a line, one line an image, keyed by its ``file``.
+    """``provenance.jsonl`` of an output folder: one JSON object per line, one line per image, keyed by its ``file``.
 
     Lines of images that are made anew are replaced, others in the folder are kept. The file is written anew and renamed
     at each :meth:`add`, so that it is whole whenever a run ends.
@@ -85,7 +85,7 @@ class ProvenanceFile:
                 ) from error
 
     def add(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Add one line an entry; each entry has a ``file`` relative to the folder.
+        """Add one line per entry; each entry has a ``file`` relative to the folder.
 
         Raises:
             OutputError: the file can't be written.

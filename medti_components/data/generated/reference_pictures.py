@@ -28,7 +28,7 @@ class ReferencePictures(Dataset[dict[str, Any]]):
 
     Raises:
         DataError: the folder is missing or holds no picture, or one is unreadable, too small, not square, of other
-            than 8 bits a channel, or of another size than those before it.
+            than 8 bits per channel, or of another size than those before it.
     """
 
     def __init__(self, reference_dir: str | Path, concepts: Sequence[str], image_size: int) -> None:

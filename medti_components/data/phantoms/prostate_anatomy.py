@@ -179,8 +179,8 @@ def draw_anatomy(random: np.random.Generator, is_positive: bool, difficulty: str
     scale, turn = between(random, 0.93, 1.07), between(random, -0.06, 0.06)
     shift = (between(random, -4, 4), between(random, -3, 3))
 
-    def moved(parts: list[Painted]) -> list[Painted]:
-        return [(shape.moved(scale, turn, shift), signal, edge) for shape, signal, edge in parts]
+    def moved(shapes: list[Painted]) -> list[Painted]:
+        return [(shape.moved(scale, turn, shift), signal, edge) for shape, signal, edge in shapes]
 
     return Anatomy(
         moved(surroundings),
@@ -197,11 +197,11 @@ def _draw_pelvic_wall(random: np.random.Generator) -> list[Painted]:
 
     The spot sets the top of the scale of the high-b sequence in every study, with a lesion or without.
     """
-    parts: list[Painted] = []
+    shapes: list[Painted] = []
     for side in (-1, 1):
         gluteal, obturator = _beside(random, side, 52, 82, 40, 15, -0.35), _beside(random, side, 45, 6, 8.5, 33, -0.16)
         hip, ischium = _beside(random, side, 73, -16, 19, 27, 0.25), _beside(random, side, 63, 34, 12, 19, -0.2)
-        parts += [
+        shapes += [
             (gluteal, MUSCLE, 2.0),
             (hip.grown(2.5), CORTEX, 1.5),
             (hip, MARROW, 1.5),
@@ -215,7 +215,7 @@ def _draw_pelvic_wall(random: np.random.Generator) -> list[Painted]:
     coccyx = Ellipsoid(
         (between(random, -2, 2), between(random, 64, 72), 0.0), (between(random, 6, 9), between(random, 4, 6), 60.0)
     )
-    return [*parts, (coccyx.grown(1.5), CORTEX, 1.5), (coccyx, MARROW, 1.5)]
+    return [*shapes, (coccyx.grown(1.5), CORTEX, 1.5), (coccyx, MARROW, 1.5)]
 
 
 def _beside(random: np.random.Generator, side: int, u: float, v: float, a: float, b: float, angle: float) -> Ellipsoid:
@@ -247,7 +247,7 @@ def _draw_transition_zone(random: np.random.Generator, gland: Ellipsoid) -> list
         (between(random, -1, 1), v - 0.2 * b, s + 2),
         (a * between(random, 0.62, 0.76), b * between(random, 0.58, 0.72), 0.8 * c),
     )
-    parts: list[Painted] = [(zone.grown(1.0), CAPSULE, 1.5), (zone, TRANSITION_ZONE, 1.5)]
+    shapes: list[Painted] = [(zone.grown(1.0), CAPSULE, 1.5), (zone, TRANSITION_ZONE, 1.5)]
     (zu, zv, zs), (za, zb, zc) = zone.centre_mm, zone.half_axes_mm
     for _ in range(int(random.integers(4, 8))):
         angle, distance = between(random, -math.pi, math.pi), between(random, 0.2, 0.7)
@@ -255,8 +255,8 @@ def _draw_transition_zone(random: np.random.Generator, gland: Ellipsoid) -> list
         centre = (zu + distance * za * math.cos(angle), zv + distance * zb * math.sin(angle), zs + depth * zc)
         nodule = Ellipsoid(centre, (radius, radius * between(random, 0.7, 1.2), 1.5 * radius))
         signal = between(random, -1, 1)
-        parts.append((nodule, (0.46 + 0.2 * signal, 0.52 + 0.1 * signal, 0.36 - 0.04 * signal), 2.0))
-    return parts
+        shapes.append((nodule, (0.46 + 0.2 * signal, 0.52 + 0.1 * signal, 0.36 - 0.04 * signal), 2.0))
+    return shapes
 
 
 def _draw_lesion(random: np.random.Generator, gland: Ellipsoid) -> Ellipsoid:

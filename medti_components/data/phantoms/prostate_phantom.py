@@ -115,7 +115,7 @@ def prostate_phantom(
 def _paint(
     anatomy: Anatomy, grid: Grid, channels: Sequence[int], min_edge_mm: float, lesion_edge_mm: float
 ) -> list[np.ndarray]:
-    """Paint the organs on the grid, one volume a channel, later ones over earlier ones."""
+    """Paint the organs on the grid, one volume per channel, later ones over earlier ones."""
     volumes = [np.full(grid.shape, FAT[channel], dtype=np.float32) for channel in channels]
     for shape, signal, edge_mm in (*anatomy.surroundings, *anatomy.inside):
         box, share = shape.coverage(grid, max(edge_mm, min_edge_mm))

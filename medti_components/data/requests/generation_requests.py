@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a generating or interpolating run is asked for: one prompt and one seed an image."""
+"""What a generating or interpolating run is asked for: one prompt and one seed per image."""
 
 import csv
 import re
@@ -35,11 +35,11 @@ class GenerationRequests(Dataset[dict[str, Any]]):
 
     Args:
         tokens: the learned words; each alone is a prompt where none is given.
-        num_images: images a prompt.
+        num_images: images per prompt.
         seed: of the first image of each prompt; the next ones count on.
         prompt: one prompt, as text or as an object of texts and weights (see :func:`parse_prompt`), or a list of them;
             "" generates unconditionally.
-        prompt_file: UTF-8 text with one prompt a line, blank lines left out; or, where it ends in ``.csv``, a table
+        prompt_file: UTF-8 text with one prompt per line, blank lines left out; or, where it ends in ``.csv``, a table
             with a column ``prompt`` and where wanted ``seed`` and ``count``, which stand in for seed and num_images.
 
     Raises:
@@ -91,7 +91,7 @@ def request_batches(dataset: Dataset[dict[str, Any]], batch_size: int) -> "DataL
 
     Args:
         dataset: items with a ``prompt``.
-        batch_size: images a batch, at most.
+        batch_size: images per batch, at most.
 
     Raises:
         ConfigError: ``batch_size`` is no positive whole number.

@@ -82,7 +82,7 @@ def load_inpainting_input(
 
     Args:
         image: a picture; or, where the modality has volumes, the path of the first sequence's, whose name ends in
-            ``_<sequence>.mha``, the others beside it; or a list of one volume a sequence.
+            ``_<sequence>.mha``, the others beside it; or a list of one volume per sequence.
         mask: a shape (see :func:`shape_mask`), a picture of the image's size, or a mask volume on the first sequence's
             grid. Pixels of volumes are those of the first sequence's slice; millimetres run over the field of view.
         sequences: names of the volumes, None where the modality has none.

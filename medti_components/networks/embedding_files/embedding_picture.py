@@ -63,7 +63,7 @@ def read_embedding_picture(content: bytes, path: Path) -> Mapping[str, Any]:
 
 
 def save_embedding_picture(path: str | Path, rows: "Tensor", facts: Mapping[str, Any]) -> None:
-    """Write ``rows`` (n, width) into a picture that shows them in grey levels, a row a vector.
+    """Write ``rows`` (n, width) into a picture that shows them in grey levels, a row per vector.
 
     JSON gives the shortest decimals that read back as the same number, so that float32 and narrower come back bit for
     bit, as float32.
