@@ -488,7 +488,7 @@ MICRO_RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "
 
 def write_classifier(path, network=None, **changed):
     config = load(CLASSIFICATION / "inference.json")
-    settings = {key: config[key] for key in config["trained_with"]} | {"architecture": "small", **changed}
+    settings = {key: config[key] for key in config["trained_with"]["keys"]} | {"architecture": "small", **changed}
     save_classifier(path, network or new_classifier("small"), settings, {"auc": 0.5})
     return path
 
