@@ -10,8 +10,8 @@ from typing import Any
 from sklearn.metrics import confusion_matrix
 from torch.utils.data import Dataset
 
-from medti_components.data.classification.case_table import check_unseen
 from medti_components.data.classification.classified_cases import ClassifiedCases
+from medti_components.data.classification.classifier_images import check_unseen
 from medti_components.data.generated.provenance import software_versions
 from medti_components.errors import ConfigError
 from medti_components.evaluation.classifier_report import ClassifierReport

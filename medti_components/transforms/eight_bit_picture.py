@@ -40,11 +40,13 @@ def eight_bit_picture(path: Path, remedy: str) -> Image.Image:
     return picture
 
 
-def scaled_picture(picture: Image.Image, image_size: int, path: Path) -> Tensor:
+def scaled_picture(picture: Image.Image, image_size: int, path: Path, size_key: str = "image_size") -> Tensor:
     """Return an RGB picture as uint8 (3, image_size, image_size), a larger one scaled down by averaging areas.
 
+    ``path`` and ``size_key``, the config key that the size comes from, are for messages.
+
     Raises:
-        DataError: it is too small or not square; ``path`` is where it comes from.
+        DataError: it is too small or not square.
 
     >>> scaled_picture(Image.new("RGB", (4, 4), (0, 128, 255)), 2, Path("a.png"))[:, 0, 0]
     tensor([  0, 128, 255], dtype=torch.uint8)
@@ -53,7 +55,7 @@ def scaled_picture(picture: Image.Image, image_size: int, path: Path) -> Tensor:
         is_square = picture.size[0] == picture.size[1]
         raise DataError(
             f"'{path}' must be square and at least {image_size} pixels wide, got {size_in_pixels(picture.size)}: "
-            + (f"set --image_size {picture.size[0]} or less" if is_square else "crop it to a square")
+            + (f"set --{size_key} {picture.size[0]} or less" if is_square else "crop it to a square")
         )
     if picture.size[0] > image_size:
         picture = picture.resize((image_size, image_size), Image.Resampling.BOX)

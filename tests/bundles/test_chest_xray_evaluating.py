@@ -9,6 +9,8 @@ import pytest
 from configs_of_bundles import CHEST, OVERLAYS, load
 from generated_runs import change_lines, write_inpainting, write_interpolation, write_run
 
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_package.standalone_configs import merged_configs
 from medti_components.data.datasets.radiographs import FINDINGS
 from medti_components.data.phantoms.chest_phantom import write_chest_studies
 
@@ -62,11 +64,11 @@ def metrics_of(evaluating):
 
 def test_radiographs_are_prepared_as_in_training():
     train, evaluate = load(CHEST / "train.json"), load(EVALUATE)
-    assert evaluate["preprocessing"] == train["preprocessing"]
+    assert merged_configs(Bundle(CHEST.parent), [])["evaluate.json"]["preprocessing"] == train["preprocessing"]
     for key in (*SHARED, "views", "single_finding"):
         assert evaluate[key] == train[key], key
-    for key, value in train["train"]["datalist"].items():
-        assert evaluate["reference"]["single_findings"][key] == ("test" if key == "split" else value), key
+    for key in ("reader", "dataset_dir", "num_cases", "num_validation_cases", "seed"):
+        assert evaluate["splits"][key] == train["splits"][key], key
 
 
 @pytest.mark.parametrize("stack", [[], *([overlay] for overlay in OVERLAYS)], ids=lambda stack: stack and stack[0].stem)

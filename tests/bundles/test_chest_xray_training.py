@@ -16,13 +16,6 @@ TRAIN = [CHEST / "train.json"]
 REAL = Path(os.environ.get("MEDTI_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-def test_both_splits_are_drawn_from_the_same_images() -> None:
-    config = load(CHEST / "train.json")
-    training, validation = config["train"]["datalist"], config["validate"]["datalist"]
-    assert {key for key in training if training[key] != validation[key]} == {"split"}
-    assert training.keys() == validation.keys()
-
-
 def test_nothing_is_mirrored() -> None:
     assert not re.search(r"flip|mirror|Rand", json.dumps(load(CHEST / "train.json")["preprocessing"]), re.IGNORECASE)
 

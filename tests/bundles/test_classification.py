@@ -7,14 +7,17 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from configs_of_bundles import CHEST, CLASSIFICATION, HISTOPATHOLOGY, OVERLAYS, PROSTATE, REPOSITORY, load
 from generated_runs import write_run
 from monai.bundle import ConfigParser, ConfigWorkflow
+from PIL import Image
 from safetensors.torch import load_file
 
-from medti_components.data.classification.image_preprocessing import image_preprocessing
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_package.standalone_configs import merged_configs
 from medti_components.transforms.transform_fingerprint import transform_fingerprint
 
 TRAIN, EVALUATE, INFERENCE = ([CLASSIFICATION / f"{name}.json"] for name in ("train", "evaluate", "inference"))
@@ -90,14 +93,31 @@ def test_the_three_configs_agree_on_what_images_are_like():
         assert configs[0][key] == configs[1][key], key
 
 
+def input_of(dataset_format):
+    """The section ``input`` of inference.json, in place of one that looks into a folder."""
+    return {"_target_": "types.SimpleNamespace", "format": dataset_format}
+
+
+@pytest.mark.parametrize("is_packaged", [False, True], ids=["source", "packaged"])
 @pytest.mark.parametrize(
     ("dataset_format", "configs"), [("picai", PROSTATE), ("chexpert", CHEST), ("nih", CHEST), ("pcam", HISTOPATHOLOGY)]
 )
-def test_real_images_are_prepared_as_for_the_words(dataset_format, configs):
-    config = load(configs / "evaluate.json")
-    section = {key: config[key] for key in ("preprocessing", "sequences", "field_of_view_mm") if key in config}
-    own = ConfigParser({**section, "image_size": 64}).get_parsed_content("preprocessing")
-    assert transform_fingerprint(image_preprocessing(dataset_format, 64)) == transform_fingerprint(own)
+def test_real_images_are_prepared_as_for_the_words(dataset_format, configs, is_packaged):
+    words = ConfigParser({**load(configs / "train.json"), "image_size": 196}).get_parsed_content("preprocessing")
+    bundle = Bundle(CLASSIFICATION.parent)
+    given = {"dataset_format": dataset_format, "bundle_root": str(bundle.folder), "input": input_of(dataset_format)}
+    for name, config in (merged_configs(bundle, []) if is_packaged else bundle.configs).items():
+        own = ConfigParser({**config, **given}).get_parsed_content("preprocessing")
+        assert transform_fingerprint(own) == transform_fingerprint(words), name
+
+
+def test_pictures_are_images_already(tmp_path):
+    Image.fromarray(np.zeros((392, 392, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    case = {"image": str(tmp_path / "a.png"), "concept": "", "label": 0, "patient_id": "", "study_id": "a.png"}
+    parser = ConfigParser({**load(INFERENCE[0]), "input": input_of("pictures"), "bundle_root": "not looked at"})
+    prepared = parser.get_parsed_content("preprocessing")(case)
+    assert prepared["image"].shape == (3, 196, 196) and prepared["image"].max() == -1
+    assert prepared["study_id"] == "a.png"
 
 
 def test_bundle_exposes_what_other_applications_look_for(

@@ -9,12 +9,13 @@ import pytest
 from configs_of_bundles import OVERLAYS, PROSTATE, load
 from PIL import Image
 
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_package.standalone_configs import merged_configs
 from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 
 EVALUATE = PROSTATE / "evaluate.json"
 CONCEPTS = ("<prostate_mri_negative>", "<prostate_mri_positive>")
 SHARED = (
-    "preprocessing",
     "concepts",
     "sequences",
     "num_cases",
@@ -74,8 +75,9 @@ def test_studies_are_prepared_as_in_training():
     train, evaluate = load(PROSTATE / "train.json"), load(EVALUATE)
     for key in SHARED:
         assert evaluate[key] == train[key], key
-    for key in ("dataset_dir", "concepts", "num_cases", "num_validation_cases", "seed"):
-        assert evaluate["reference"]["datalist"][key] == train["train"]["datalist"][key], key
+    assert merged_configs(Bundle(PROSTATE.parent), [])["evaluate.json"]["preprocessing"] == train["preprocessing"]
+    for key in ("reader", "dataset_dir", "num_cases", "num_validation_cases", "seed"):
+        assert evaluate["splits"][key] == train["splits"][key], key
 
 
 def test_embedded_base_has_the_classifier_s_image_size():

@@ -13,6 +13,8 @@ from configs_of_bundles import HISTOPATHOLOGY, OVERLAYS, load
 from generated_runs import write_run
 from PIL import Image
 
+from medti_components.apps.bundle_checks.bundle import Bundle
+from medti_components.apps.bundle_package.standalone_configs import merged_configs
 from medti_components.data.datasets.patch_camelyon_files import SPLIT_FILES, PatchCamelyonFiles
 
 EVALUATE = HISTOPATHOLOGY / "evaluate.json"
@@ -48,10 +50,11 @@ def metrics_of(evaluating):
 
 def test_patches_are_prepared_and_drawn_as_in_training():
     train, evaluate = load(HISTOPATHOLOGY / "train.json"), load(EVALUATE)
-    for key in ("preprocessing", "concepts", "num_cases", "num_validation_cases", "seed", "dataset_dir", "cache_dir"):
+    assert merged_configs(Bundle(HISTOPATHOLOGY.parent), [])["evaluate.json"]["preprocessing"] == train["preprocessing"]
+    for key in ("concepts", "num_cases", "num_validation_cases", "seed", "dataset_dir", "cache_dir"):
         assert evaluate[key] == train[key], key
-    for key, value in train["train"]["datalist"].items():
-        assert evaluate["reference"]["datalist"][key] == ("test" if key == "split" else value), key
+    for key in ("reader", "dataset_dir", "num_cases", "num_validation_cases", "seed"):
+        assert evaluate["splits"][key] == train["splits"][key], key
 
 
 @pytest.mark.parametrize("stack", [[], *([overlay] for overlay in OVERLAYS)], ids=lambda stack: stack and stack[0].stem)

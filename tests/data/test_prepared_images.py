@@ -10,11 +10,16 @@ import SimpleITK
 import torch
 from monai.transforms import Compose, Lambda
 
-from medti_components.data.datasets.picai import picai_datalist
+from medti_components.data.datasets.picai import PicaiCases
+from medti_components.data.datasets.splits import Sizes
 from medti_components.data.prepared_images import PreparedImages
 from medti_components.errors import ConfigError, DataError, OutputError
 
 CONCEPTS = ["<prostate_mri_negative>", "<prostate_mri_positive>"]
+
+
+def listed(folder, concepts, num_cases=1, num_validation_cases=0, split="training"):
+    return PicaiCases(folder, concepts).drawn(split, Sizes(num_cases, num_validation_cases), seed=0)
 
 
 class NumberInFile:
@@ -134,8 +139,8 @@ def test_no_entries_are_no_error(tmp_path):
 
 
 def test_phantom_studies_are_prepared_once_by_the_bundle(phantom_picai, preprocessing, tmp_path):
-    datalist = picai_datalist(phantom_picai, CONCEPTS, 2, 1, 0, "training")
-    held_out = picai_datalist(phantom_picai, CONCEPTS, 2, 1, 0, "validation")
+    datalist = listed(phantom_picai, CONCEPTS, 2, 1)
+    held_out = listed(phantom_picai, CONCEPTS, 2, 1, "validation")
     for expected in ((4, 2), (0, 0)):
         transform = preprocessing(64)
         training = PreparedImages(datalist, transform, tmp_path, show_progress=False)
@@ -151,7 +156,7 @@ def test_phantom_studies_are_prepared_once_by_the_bundle(phantom_picai, preproce
 
 def test_the_image_shows_the_slice_of_the_t2w_volume(phantom_picai, preprocessing):
     """At 300 pixels nothing is resized: the image is the centre of the slice, scaled by the volume's extremes."""
-    (entry,) = picai_datalist(phantom_picai, CONCEPTS[1:], 1, 0, 0, "training")
+    (entry,) = listed(phantom_picai, CONCEPTS[1:])
     volume = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(entry["t2w"])).astype("float32")
     lesion = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(entry["lesion"]))
     index = (lesion > 0).sum(axis=(1, 2)).argmax()
@@ -161,14 +166,14 @@ def test_the_image_shows_the_slice_of_the_t2w_volume(phantom_picai, preprocessin
 
 
 def test_a_smaller_field_of_view_is_the_middle_of_the_image(phantom_picai, preprocessing):
-    (entry,) = picai_datalist(phantom_picai, CONCEPTS[1:], 1, 0, 0, "training")
+    (entry,) = listed(phantom_picai, CONCEPTS[1:])
     whole, middle = preprocessing(300)(entry)["image"], preprocessing(192, field_of_view_mm=96.0)(entry)["image"]
     torch.testing.assert_close(middle, whole[:, 54:246, 54:246], atol=1e-5, rtol=0)
 
 
 def test_adc_of_the_image_lies_on_the_t2w_grid(phantom_picai, preprocessing):
     """The same as resampling the whole volume by SimpleITK, which knows nothing of MONAI's affines."""
-    (entry,) = picai_datalist(phantom_picai, CONCEPTS[:1], 1, 0, 0, "training")
+    (entry,) = listed(phantom_picai, CONCEPTS[:1])
     adc, t2w = SimpleITK.ReadImage(entry["adc"], SimpleITK.sitkFloat32), SimpleITK.ReadImage(entry["t2w"])
     array = SimpleITK.GetArrayFromImage(SimpleITK.Resample(adc, t2w, SimpleITK.Transform(), SimpleITK.sitkLinear))
     whole = SimpleITK.GetArrayFromImage(adc)
@@ -182,7 +187,7 @@ def test_adc_of_the_image_lies_on_the_t2w_grid(phantom_picai, preprocessing):
 
 @pytest.mark.parametrize("key", ["t2w", "adc", "hbv", "mask"])
 def test_truncated_volume_is_named(phantom_picai, preprocessing, tmp_path, key):
-    (entry,) = picai_datalist(phantom_picai, CONCEPTS[1:], 1, 0, 0, "training")
+    (entry,) = listed(phantom_picai, CONCEPTS[1:])
     path = tmp_path / Path(entry[key]).name
     shutil.copy(entry[key], path)
     path.write_bytes(path.read_bytes()[:-200])
@@ -191,7 +196,7 @@ def test_truncated_volume_is_named(phantom_picai, preprocessing, tmp_path, key):
 
 
 def test_small_studies_are_padded(phantom_picai, preprocessing, tmp_path):
-    (entry,) = picai_datalist(phantom_picai, CONCEPTS[1:], 1, 0, 0, "training")
+    (entry,) = listed(phantom_picai, CONCEPTS[1:])
     volume = SimpleITK.ReadImage(entry["t2w"])[92:292, 92:292]  # 100 mm of the 150
     SimpleITK.WriteImage(volume, str(tmp_path / "small.mha"))
     image = preprocessing(300, ("t2w",))({**entry, "t2w": str(tmp_path / "small.mha")})["image"]
@@ -201,7 +206,7 @@ def test_small_studies_are_padded(phantom_picai, preprocessing, tmp_path):
 
 
 def test_other_spacings_are_resampled(phantom_picai, preprocessing, tmp_path):
-    (entry,) = picai_datalist(phantom_picai, CONCEPTS[1:], 1, 0, 0, "training")
+    (entry,) = listed(phantom_picai, CONCEPTS[1:])
     volume = SimpleITK.ReadImage(entry["t2w"])
     grid = SimpleITK.Image([192, 192, volume.GetSize()[2]], SimpleITK.sitkInt16)
     grid.SetDirection(volume.GetDirection())

@@ -5,7 +5,8 @@ import pytest
 from generated_runs import random_pixels, write_run
 from PIL import Image
 
-from medti_components.data.datasets.patch_camelyon import patch_camelyon_datalist
+from medti_components.data.datasets.patch_camelyon import PatchCamelyonCases
+from medti_components.data.datasets.splits import Sizes
 from medti_components.errors import ConfigError, DataError, OutputError
 from medti_components.handlers.patch_camelyon_saver import PatchCamelyonSaver
 from medti_components.inferers.prompt_composition import parse_prompt
@@ -46,7 +47,7 @@ def test_images_of_other_sizes_are_resized_in_place(tmp_path):
 def test_what_is_written_is_a_data_set_of_ours(tmp_path):
     write_run(tmp_path, [TUMOR, NORMAL, TUMOR], size=96)
     PatchCamelyonSaver(tmp_path, "pcam", CONCEPTS)()
-    entries = patch_camelyon_datalist(tmp_path, CONCEPTS, 1, 0, seed=0, split="training")
+    entries = PatchCamelyonCases(tmp_path, CONCEPTS).drawn("training", Sizes(1, 0), seed=0)
     assert [entry["label"] for entry in entries] == [0, 1]
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle's configs for use on their own: overlays merged, weights beside them."""
+"""A bundle's configs for use on their own: overlays merged, sections of other configs in place, weights beside them."""
 
 import copy
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,18 +15,23 @@ from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_checks.stored_files import LARGE_BYTES
 from medti_components.bundle.keys import check_overlay
 from medti_components.bundle.run import configs_beside
+from medti_components.bundle.sibling_section import chosen_section, read_config, sibling_section
 from medti_components.errors import BaseModelError, ConfigError
 from medti_components.networks.base_model_folder import locate_base_model, short_name
 
 Configs = dict[str, dict[str, Any]]
+SIBLING_SECTION = f"{sibling_section.__module__}.{sibling_section.__qualname__}"
+CHOSEN_SECTION = f"{chosen_section.__module__}.{chosen_section.__qualname__}"
 BASE_MODEL_PARTS = ("model_index.json", "scheduler", "text_encoder", "tokenizer", "unet", "vae")
 
 
 def merged_configs(bundle: Bundle, overlays: Sequence[str | Path]) -> Configs:
     """Return the bundle's configs by name, each with those keys of the overlays that it has.
 
+    A section that a config takes from another stands in its place.
+
     Raises:
-        ConfigError: an overlay can't be read, or none of the bundles' configs has its key.
+        ConfigError: an overlay or another config can't be read, or none of the bundles' configs has a key.
     """
     configs = copy.deepcopy(bundle.configs)
     known = {**configs, **configs_beside(bundle.folder / "configs")}
@@ -40,7 +46,55 @@ def merged_configs(bundle: Bundle, overlays: Sequence[str | Path]) -> Configs:
             for key, value in content.items():
                 if key != "_desc_" and key.removeprefix("+") in parser:
                     merge_kv(parser, key, value)
-    return configs
+    root = str(bundle.folder.resolve())
+    return {name: with_sections_in_place(config, {**config, "bundle_root": root}) for name, config in configs.items()}
+
+
+def with_sections_in_place(content: Any, config: Mapping[str, Any]) -> Any:
+    """Return a part of a config with what each ``sibling_section`` in it stands for.
+
+    Args:
+        content: the part.
+        config: the whole, with a path as ``bundle_root``.
+
+    Raises:
+        ConfigError: another config can't be read, or does not have the key.
+    """
+    if isinstance(content, list):
+        return [with_sections_in_place(each, config) for each in content]
+    if not isinstance(content, Mapping):
+        return content
+    if content.get("_target_") != SIBLING_SECTION:
+        return {key: with_sections_in_place(each, config) for key, each in content.items()}
+    paths = ConfigParser({**config, "_paths_": content["config"]}).get_parsed_content("_paths_")
+    around = {key: content[key] for key in ("_disabled_",) if key in content}
+    if isinstance(paths, str):
+        return {**_section(paths, content, config), **around}
+    sections = {name: _section(path, content, config) for name, path in paths.items()}
+    return {"_target_": CHOSEN_SECTION, "sections": sections, "choice": content["choice"], **around}
+
+
+def _section(path: str, component: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """Return a section of another config; its references are those of the component's ``values``."""
+    section = read_config(Path(path), component["key"])[component["key"]]
+    for name, value in component["values"].items():
+        section = _replaced(section, re.compile(rf"@{name}(?![\w:])"), value)
+    return with_sections_in_place(section, config)
+
+
+def _replaced(content: Any, reference: re.Pattern[str], value: Any) -> Any:
+    if isinstance(content, str):
+        if reference.fullmatch(content):
+            return value
+        text = value if isinstance(value, str) and value.startswith("@") else repr(value)
+        return reference.sub(lambda _: text, content)
+    if isinstance(content, list):
+        return [_replaced(each, reference, value) for each in content]
+    return (
+        {key: _replaced(each, reference, value) for key, each in content.items()}
+        if isinstance(content, Mapping)
+        else content
+    )
 
 
 def base_model_folder(bundle: Bundle, config: Mapping[str, Any]) -> Path | None:

@@ -4,13 +4,13 @@
 from pathlib import Path
 from typing import Any
 
-from medti_components.data.classification.image_preprocessing import PICTURES
-from medti_components.data.datasets.finding_datalist import check_dataset_format
+from medti_components.data.classification.classifier_splits import check_dataset_format
 from medti_components.data.datasets.picai import GLAND_FOLDERS, SEQUENCES
 from medti_components.data.generated.generated_folder import GeneratedFolder
 from medti_components.data.generated.provenance import PROVENANCE_FILE
 from medti_components.errors import DataError
 
+PICTURES = "pictures"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 GLANDS = Path("picai_labels") / "anatomical_delineations" / "whole_gland" / "AI"
 
@@ -30,8 +30,8 @@ class ClassificationInput:
         dataset_format: what the classifier was trained on.
 
     Attributes:
-        datalist: entries for ``image_preprocessing``; a picture's study_id is its path in the folder.
-        format: of ``image_preprocessing``.
+        datalist: entries for ``preprocessing``; a picture's study_id is its path in the folder.
+        format: of which the entries are: 'picai', 'chexpert', 'nih', or 'pictures' for images already.
 
     Raises:
         ConfigError: the format is unknown.

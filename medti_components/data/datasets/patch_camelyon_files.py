@@ -46,15 +46,15 @@ class PatchCamelyonFiles:
         return cls(Path(folder) / f"{stem}_x.h5", Path(folder) / f"{stem}_y.h5")
 
     @classmethod
-    def found(cls, dataset_dir: str | Path, split: str) -> "PatchCamelyonFiles":
-        """Return the files in ``dataset_dir``, or in the folder ``pcam`` in it.
+    def found(cls, dataset_dir: str | Path, split: str, key: str = "dataset_dir") -> "PatchCamelyonFiles":
+        """Return the files in ``dataset_dir``, or in the folder ``pcam`` in it; ``key`` is for messages.
 
         Raises:
             DataError: there is no such folder, or it lacks a file, or has it packed.
         """
         folder = Path(dataset_dir)
         if not folder.is_dir():
-            raise DataError(f"dataset_dir '{folder}' does not exist: set --dataset_dir to a folder with {_EXPECTED}")
+            raise DataError(f"{key} '{folder}' does not exist: set --{key} to a folder with {_EXPECTED}")
         inner = cls.of(folder / SUBFOLDER, split)
         files = inner if inner.x.is_file() else cls.of(folder, split)
         for path in (files.x, files.y):
@@ -62,7 +62,7 @@ class PatchCamelyonFiles:
             if not path.is_file() and packed.is_file():
                 raise DataError(f"'{packed}' must be unpacked, got a gzip archive: run gunzip '{packed}'")
             if not path.is_file():
-                raise DataError(f"'{path}' does not exist: set --dataset_dir to a folder with {_EXPECTED}")
+                raise DataError(f"'{path}' does not exist: set --{key} to a folder with {_EXPECTED}")
         return files
 
     def labels(self) -> np.ndarray:

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The studies of a PI-CAI download as a datalist, by concept and split."""
+"""The studies of a PI-CAI download by concept."""
 
 import functools
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import SimpleITK
 
-from medti_components.data.datasets.patient_splits import split_by_patient
-from medti_components.data.datasets.simpleitk_reader import read_volume
-from medti_components.data.datasets.split_sizes import SplitSizes
-from medti_components.data.datasets.table_file import table_rows
+from medti_components.data.datasets.file_readers import read_volume, table_rows
+from medti_components.data.datasets.splits import CaseGroup, Entry, PatientCases
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +27,7 @@ _LESIONS = _LABELS / "csPCa_lesion_delineations"
 _GLANDS = _LABELS / "anatomical_delineations" / "whole_gland" / "AI"
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Study:
     """One row of the marksheet whose images were downloaded."""
 
@@ -39,7 +36,7 @@ class _Study:
     label: int
     images: dict[str, Path]
     gland: Path | None
-    lesions: list[Path] = field(default_factory=list)
+    lesions: list[Path]
 
     @property
     def name(self) -> str:
@@ -59,63 +56,52 @@ class _Study:
         return None
 
 
-def picai_datalist(
-    dataset_dir: str | Path,
-    concepts: Sequence[str],
-    num_cases: int,
-    num_validation_cases: int,
-    seed: int,
-    split: str,
-    skip_unreadable: bool = False,
-    num_test_cases: int | None = None,
-) -> list[dict[str, Any]]:
-    """List the studies of one split, ``num_cases`` of each concept for training, all studies of a patient in one split.
+class PicaiCases(PatientCases):
+    """PI-CAI's studies, with the classes negative and positive.
 
-    The splits are those of :func:`split_by_patient`. A study is positive when the marksheet's ``case_csPCa`` is YES and
-    a lesion is delineated (by a human where there is one, else by AI), negative when it is NO. Negative studies of
-    patients who also have a positive one are left out, and so are studies of the marksheet without any image in
-    ``dataset_dir``.
+    A study is positive when the marksheet's ``case_csPCa`` is YES and a lesion is delineated (by a human where there is
+    one, else by AI), negative when it is NO. Negative studies of patients who also have a positive one are left out,
+    and so are studies of the marksheet without any image in ``dataset_dir``.
+
+    Entries have the paths t2w, adc, hbv, gland, lesion (None where there is none) and mask (that decides the slice: the
+    lesion of positive studies, the gland of negative ones), label (0 or 1), concept, patient_id, study_id.
 
     Args:
         dataset_dir: folder with PI-CAI's ``images/`` and ``picai_labels/``.
         concepts: tokens that end in ``negative>`` or ``positive>``.
-        num_cases: training studies of each concept.
-        num_validation_cases: validation studies of each concept.
-        seed: decides who is in which split.
-        split: 'training', 'validation' or 'test'.
         skip_unreadable: leave out studies without one of their files, and log them.
-        num_test_cases: test studies of each concept; all that are left where None.
-
-    Returns:
-        entries with the paths t2w, adc, hbv, gland, lesion (None where there is none) and mask (that decides the slice:
-        the lesion of positive studies, the gland of negative ones), label (0 or 1), concept, patient_id, study_id.
+        key: the config key that ``dataset_dir`` comes from, for messages.
 
     Raises:
-        ConfigError: a key does not fit.
-        DataError: the data set or a file of a study is missing, or there are fewer cases than asked for.
+        ConfigError: a concept is neither.
+        DataError: when cases are asked for: the data set or a file of a study is missing.
     """
-    labels = concept_labels(concepts)
-    sizes = SplitSizes(num_cases, num_validation_cases, num_test_cases, split)
-    studies = _downloaded_studies(Path(dataset_dir))
-    both = {study.patient_id for study in studies if study.label}
-    entries: list[dict[str, Any]] = []
-    for concept, label in labels.items():
-        chosen = [study for study in studies if study.label == label and (label or study.patient_id not in both)]
-        selection = _Selection(skip_unreadable)
-        splits = split_by_patient(
-            selection.complete(chosen),
-            lambda study: study.patient_id,
-            # Training is drawn for the test split too, since test takes what training leaves.
-            num_cases,
-            num_validation_cases,
-            num_test_cases if split == "test" else 0,
-            seed,
-            selection.is_usable,
-        )
-        notes = [f"{num} positive ones with empty lesion masks"] if (num := selection.num_without_lesion) else []
-        sizes.check(concept, dataset_dir, splits, selection.num_skipped, notes)
-        entries += [_entry(study, concept) for study in getattr(splits, split)]
-    return entries
+
+    def __init__(
+        self,
+        dataset_dir: str | Path,
+        concepts: Sequence[str],
+        skip_unreadable: bool = False,
+        key: str = "dataset_dir",
+    ) -> None:
+        super().__init__(dataset_dir)
+        self._labels = concept_labels(concepts)
+        self._skip_unreadable = skip_unreadable
+        self._key = key
+
+    @functools.cached_property
+    def groups(self) -> list["_StudiesOfConcept"]:
+        """The studies of each concept."""
+        studies = _downloaded_studies(self.dataset_dir, self._key)
+        both = {study.patient_id for study in studies if study.label}
+        return [
+            _StudiesOfConcept(
+                concept,
+                [study for study in studies if study.label == label and (label or study.patient_id not in both)],
+                self._skip_unreadable,
+            )
+            for concept, label in self._labels.items()
+        ]
 
 
 def concept_labels(concepts: Iterable[str]) -> dict[str, int]:
@@ -141,16 +127,14 @@ def concept_labels(concepts: Iterable[str]) -> dict[str, int]:
     return labels
 
 
-def _downloaded_studies(dataset_dir: Path) -> list[_Study]:
+def _downloaded_studies(dataset_dir: Path, key: str) -> list[_Study]:
     """Return the studies of the marksheet of which at least one sequence is there."""
     marksheet = dataset_dir / _MARKSHEET
     if not dataset_dir.is_dir():
-        raise DataError(f"dataset_dir '{dataset_dir}' does not exist: set --dataset_dir to a folder with {_EXPECTED}")
+        raise DataError(f"{key} '{dataset_dir}' does not exist: set --{key} to a folder with {_EXPECTED}")
     for path in (Path("images"), _LABELS, _MARKSHEET):
         if not (dataset_dir / path).exists():
-            raise DataError(
-                f"dataset_dir '{dataset_dir}' has no '{path}': set --dataset_dir to a folder with {_EXPECTED}"
-            )
+            raise DataError(f"{key} '{dataset_dir}' has no '{path}': set --{key} to a folder with {_EXPECTED}")
     rows = table_rows(marksheet, ("case_csPCa", "patient_id", "study_id"), "download PI-CAI's marksheet again")
     there = {path.name for path in (dataset_dir / "images").glob("*/*_*.mha")}
     studies = []
@@ -181,44 +165,57 @@ def _existing(folder: Path, subfolders: Iterable[str], name: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-class _Selection:
-    """Sorts out the studies of one concept that can't be used, and remembers how many."""
+class _StudiesOfConcept(CaseGroup[_Study]):
+    def __init__(self, concept: str, studies: list[_Study], skip_unreadable: bool) -> None:
+        super().__init__(concept)
+        self._studies = studies
+        self._skip_unreadable = skip_unreadable
+        self._num_without_lesion = 0
 
-    def __init__(self, skip_unreadable: bool) -> None:
-        self.skip_unreadable = skip_unreadable
-        self.num_skipped = 0
-        self.num_without_lesion = 0
-
-    def complete(self, studies: list[_Study]) -> list[_Study]:
-        """Return the studies that have all files; the others are an error, or logged and counted."""
-        lacking = [(study, missing) for study in studies if (missing := study.missing())]
-        if lacking and not self.skip_unreadable:
+    @functools.cached_property
+    def cases(self) -> list[_Study]:
+        """The studies that have all files; the others are an error, or logged and counted."""
+        lacking = [(study, missing) for study in self._studies if (missing := study.missing())]
+        if lacking and not self._skip_unreadable:
             study, missing = lacking[0]
             others = f" ({len(lacking) - 1} more studies lack files)" if len(lacking) > 1 else ""
             raise DataError(f"study '{study.name}' has {missing}{others}: download it, or {SKIP_REMEDY}")
         for study, missing in lacking:
             logger.warning("study '%s' is left out: it has %s", study.name, missing)
         self.num_skipped += len(lacking)
-        return [study for study in studies if study.missing() is None]
+        return [study for study in self._studies if study.missing() is None]
 
-    def is_usable(self, study: _Study) -> bool:
-        """Tell whether the study shows what its label says; its lesion mask becomes the first that is not empty."""
-        if not study.label:
-            return True
-        try:
-            delineated = next((path for path in study.lesions if _holds_a_lesion(path, _file_state(path))), None)
-        except DataError as error:
-            if not self.skip_unreadable:
-                raise
-            logger.warning("study '%s' is left out: %s", study.name, error)
-            self.num_skipped += 1
-            return False
-        if delineated is None:
-            logger.info("study '%s' is left out: case_csPCa is YES, but its lesion masks are empty", study.name)
-            self.num_without_lesion += 1
-            return False
-        study.lesions = [delineated]
-        return True
+    def notes(self) -> list[str]:
+        """Tell how many positive studies show no lesion."""
+        return [f"{num} positive ones with empty lesion masks"] if (num := self._num_without_lesion) else []
+
+    def read_entry(self, case: _Study) -> Entry | None:
+        """Return the entry of a study that shows what its label says, with the first lesion mask that is not empty."""
+        lesion = str(case.lesions[0]) if case.lesions else None
+        if case.label:
+            try:
+                delineated = next((path for path in case.lesions if _holds_a_lesion(path, _file_state(path))), None)
+            except DataError as error:
+                if not self._skip_unreadable:
+                    raise
+                logger.warning("study '%s' is left out: %s", case.name, error)
+                self.num_skipped += 1
+                return None
+            if delineated is None:
+                logger.info("study '%s' is left out: case_csPCa is YES, but its lesion masks are empty", case.name)
+                self._num_without_lesion += 1
+                return None
+            lesion = str(delineated)
+        return {
+            **{sequence: str(path) for sequence, path in case.images.items()},
+            "gland": str(case.gland),
+            "lesion": lesion,
+            "mask": lesion if case.label else str(case.gland),
+            "label": case.label,
+            "concept": self.concept,
+            "patient_id": case.patient_id,
+            "study_id": case.study_id,
+        }
 
 
 @functools.cache
@@ -230,17 +227,3 @@ def _holds_a_lesion(path: Path, state: tuple[int, int]) -> bool:
 def _file_state(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _entry(study: _Study, concept: str) -> dict[str, Any]:
-    lesion = str(study.lesions[0]) if study.lesions else None
-    return {
-        **{sequence: str(path) for sequence, path in study.images.items()},
-        "gland": str(study.gland),
-        "lesion": lesion,
-        "mask": lesion if study.label else str(study.gland),
-        "label": study.label,
-        "concept": concept,
-        "patient_id": study.patient_id,
-        "study_id": study.study_id,
-    }

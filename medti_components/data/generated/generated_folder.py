@@ -91,19 +91,26 @@ class GeneratedFolder:
         image_size: height and width of the images that :meth:`image` returns, in pixels.
         key: the config key that ``folder`` came from, for messages.
         run: what made it, for messages.
+        size_key: the config key that ``image_size`` came from, for messages.
 
     Raises:
         DataError: there is no such file, it can't be read, or a line is torn.
     """
 
     def __init__(
-        self, folder: str | Path | None, image_size: int, key: str = "generated_dir", run: str = "a generating run"
+        self,
+        folder: str | Path | None,
+        image_size: int,
+        key: str = "generated_dir",
+        run: str = "a generating run",
+        size_key: str = "image_size",
     ) -> None:
         if folder is None:  # a config's null
             raise DataError(f"{key} must be the output_dir of {run}, got null: generate images first, or set --{key}")
         self.folder = Path(folder)
         self.image_size = image_size
         self.key = key
+        self._size_key = size_key
         self._first_size: tuple[int, int] | None = None
         sources = [self.folder / PROVENANCE_FILE]
         if not sources[0].is_file():
@@ -157,7 +164,7 @@ class GeneratedFolder:
                 f"got {size_in_pixels(picture.size)}: "
                 f"keep images of one size in --{self.key}"
             )
-        return scaled_picture(picture, self.image_size, path)
+        return scaled_picture(picture, self.image_size, path, self._size_key)
 
 
 def sampling_conditions(lines: Sequence[ProvenanceLine]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
         seed: draws the images in place of taking the first ones; the first of many drawn are those of few.
         num_key: the config key that ``num_cases`` came from, for messages.
         counts_all: the key counts the images of all concepts together.
+        size_key: the config key that ``image_size`` came from, for messages.
 
     Raises:
         DataError: the folder, the file or an image is missing, unreadable, too deep or too small, sizes differ, a
@@ -50,9 +51,10 @@ class GeneratedImages(Dataset[dict[str, object]]):
         seed: int | None = None,
         num_key: str = "num_test_cases",
         counts_all: bool = False,
+        size_key: str = "image_size",
     ) -> None:
         self.concepts = list(concepts)
-        self.folder = GeneratedFolder(generated_dir, image_size, key)
+        self.folder = GeneratedFolder(generated_dir, image_size, key, size_key=size_key)
         self._remedy = num_key, len(self.concepts) if counts_all else 1
         lines = self._selected(num_cases, seed)
         self.conditions = sampling_conditions([line for _, line in lines])

@@ -301,7 +301,7 @@ def write_chest_studies(
     depends on ``seed``, its kind and its number among those of its kind alone. Phantoms that are there already stay.
 
     Args:
-        output_dir: folder to write to; ``dataset_dir`` for :func:`chexpert_datalist`.
+        output_dir: folder to write to; ``dataset_dir`` for :class:`RadiographCases`.
         num_of_findings: how many AP images show each of :data:`FINDINGS`, and none of the others.
         seed: another one gives other patients, with other numbers.
         share_of_others: as many more images, as a share of those: with several findings, in PA view, and with a

@@ -272,7 +272,7 @@ def write_histology_patches(
     are there already are replaced.
 
     Args:
-        output_dir: folder to write to; ``dataset_dir`` for :func:`patch_camelyon_datalist`.
+        output_dir: folder to write to; ``dataset_dir`` for :class:`PatchCamelyonCases`.
         num_normal: patches without tumour in each of the three.
         num_tumor: patches with tumour in each of the three.
         seed: another one gives other slides.

@@ -10,7 +10,7 @@ import SimpleITK
 import torch
 from torch import Tensor
 
-from medti_components.data.datasets.simpleitk_reader import read_volume
+from medti_components.data.datasets.file_readers import read_volume
 from medti_components.data.requests.inpainting_mask import is_in_mm, is_shape, read_mask, shape_mask
 from medti_components.errors import ConfigError, DataError
 from medti_components.transforms.gaussian_blur import gaussian_blur
@@ -23,9 +23,13 @@ SPACING_MM = 0.5
 class SequenceVolumes:
     """The volumes of a study, with a square of one axial slice as an image of 0.5 mm pixels.
 
-    The square is centred on the first sequence's slice, as in training; each sequence is scaled by its extremes over
-    the whole volume. Rows run from anterior to posterior, columns from the patient's right to left, slices from the
-    lowest up, however the files are stored.
+    The pixels are those of the training's ``preprocessing``; each sequence is scaled by its extremes over the whole
+    volume. Rows run from anterior to posterior, columns from the patient's right to left, slices from the lowest up,
+    however the files are stored.
+
+    Across slices the image differs from training where these are not 3 mm apart. Training then looks between two
+    slices and mixes them: at 3.6 mm that makes up to 0.21 of the range of 2. Here the image is the one slice that is
+    painted into, since what is seen of a neighbour would be written into it.
 
     Args:
         paths: one volume a sequence; or the first sequence's alone, named ``..._<sequence>.mha``, the others beside it.
@@ -237,16 +241,22 @@ def _extremes(volume: SimpleITK.Image, path: Path) -> tuple[float, float]:
 
 
 def _plane(volume: SimpleITK.Image, slice_index: int, edge_mm: float) -> SimpleITK.Image:
-    """Return an empty grid of one slice of 0.5 mm pixels, centred on a slice of an LPS volume."""
+    """Return an empty grid of one slice of 0.5 mm pixels in the middle of a slice of an LPS volume.
+
+    The pixels lie where MONAI's ``Spacing`` and ``ResizeWithPadOrCrop`` put them: the first of the whole slice on the
+    first voxel, and as many cut off, or padded, on both sides.
+    """
     count = round(edge_mm / SPACING_MM)
-    size = volume.GetSize()
-    centre = volume.TransformContinuousIndexToPhysicalPoint(((size[0] - 1) / 2, (size[1] - 1) / 2, float(slice_index)))
-    direction = np.reshape(volume.GetDirection(), (3, 3))
-    corner = np.array(centre) - direction @ (np.array([count - 1, count - 1, 0]) / 2 * SPACING_MM)
+    first = [0.0, 0.0, float(slice_index)]  # of the square, in voxels
+    for axis in range(2):
+        size, spacing = volume.GetSize()[axis], volume.GetSpacing()[axis]
+        num_pixels = round((size - 1) * spacing / SPACING_MM + 1)
+        start = num_pixels // 2 - count // 2 if num_pixels >= count else -((count - num_pixels) // 2)
+        first[axis] = start * SPACING_MM / spacing
     plane = SimpleITK.Image((count, count, 1), SimpleITK.sitkUInt8)
     plane.SetDirection(volume.GetDirection())
     plane.SetSpacing((SPACING_MM, SPACING_MM, volume.GetSpacing()[2]))
-    plane.SetOrigin(tuple(float(value) for value in corner))
+    plane.SetOrigin(volume.TransformContinuousIndexToPhysicalPoint(first))
     return plane
 
 

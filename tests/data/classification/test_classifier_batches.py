@@ -4,7 +4,7 @@ import torch
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from torch.utils.data import DataLoader
 
-from medti_components.data.classification.classifier_batches import ClassifierBatches
+from medti_components.data.classification.classifier_images import ClassifierBatches
 from medti_components.errors import ConfigError
 
 IMAGES = [{"image": torch.full((3, 4, 4), float(index)), "label": index % 2} for index in range(5)]

@@ -5,8 +5,7 @@ import pytest
 import torch
 from generated_runs import write_run
 
-from medti_components.data.classification.case_table import check_unseen
-from medti_components.data.classification.classifier_images import ClassifierImages, synthetic_images
+from medti_components.data.classification.classifier_images import ClassifierImages, check_unseen, synthetic_images
 from medti_components.errors import ConfigError, DataError
 
 CLASSES = ["<a_negative>", "<a_positive>"]

@@ -5,17 +5,20 @@ import re
 import pytest
 from crafted_radiographs import chexpert_row, write_chexpert
 
-from medti_components.data.datasets.chexpert import chexpert_datalist, read_chexpert
-from medti_components.data.datasets.patient_splits import check_patients_apart
+from medti_components.data.datasets.chexpert import read_chexpert
+from medti_components.data.datasets.radiograph_cases import RadiographCases
 from medti_components.data.datasets.radiographs import FINDINGS
-from medti_components.data.datasets.split_sizes import SPLITS
+from medti_components.data.datasets.splits import SPLITS, Sizes, check_patients_apart
 from medti_components.errors import ConfigError, DataError
 
 HEALTHY, LARGE_HEART, EFFUSION, PNEUMONIA = (f"<chest_xray_{finding}>" for finding in FINDINGS)
 
 
-def listed(folder, concepts, num_cases=1, num_validation_cases=0, split="training", seed=0, **kwargs):
-    return chexpert_datalist(folder, concepts, num_cases, num_validation_cases, seed, split, **kwargs)
+def listed(
+    folder, concepts, num_cases=1, num_validation_cases=0, split="training", seed=0, num_test_cases=None, **kwargs
+):
+    sizes = Sizes(num_cases, num_validation_cases, num_test_cases)
+    return RadiographCases(folder, "chexpert", concepts, **kwargs).drawn(split, sizes, seed)
 
 
 def patients(entries):
@@ -160,8 +163,6 @@ def test_tables_that_are_not_chexpert_s(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_cases": -1}, "num_cases must be a whole number of at least 0, got -1: correct --num_cases"),
-        ({"split": "train"}, "split must be 'training', 'validation' or 'test', got 'train': correct"),
         ({"concepts": []}, r"concepts must name at least one token, got \[\]: set --concepts"),
         (
             {"concepts": ["<chest_xray_edema>"]},

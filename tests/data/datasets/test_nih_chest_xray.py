@@ -6,10 +6,10 @@ import pytest
 from crafted_radiographs import write_nih
 from PIL import Image
 
-from medti_components.data.datasets.chest_xray_datalist import chest_xray_datalist
-from medti_components.data.datasets.nih_chest_xray import nih_chest_xray_datalist, read_nih_chest_xray
-from medti_components.data.datasets.patient_splits import check_patients_apart
+from medti_components.data.datasets.nih_chest_xray import read_nih_chest_xray
+from medti_components.data.datasets.radiograph_cases import RadiographCases
 from medti_components.data.datasets.radiographs import FINDINGS
+from medti_components.data.datasets.splits import Sizes, check_patients_apart
 from medti_components.errors import ConfigError, DataError
 
 CONCEPTS = HEALTHY, LARGE_HEART, EFFUSION, PNEUMONIA = [f"<chest_xray_{finding}>" for finding in FINDINGS]
@@ -24,9 +24,8 @@ ROWS = [
 ]
 
 
-def listed(folder, concepts, **kwargs):
-    arguments = {"num_cases": 0, "num_validation_cases": 0, "seed": 0, "split": "test", **kwargs}
-    return nih_chest_xray_datalist(folder, concepts, **arguments)
+def listed(folder, concepts, num_cases=0, num_validation_cases=0, split="test", **kwargs):
+    return RadiographCases(folder, "nih", concepts, **kwargs).drawn(split, Sizes(num_cases, num_validation_cases), 0)
 
 
 @pytest.mark.parametrize("image_folder", ["images", "images_003/images"])
@@ -54,15 +53,7 @@ def test_excerpts_have_their_own_table(tmp_path):
     (tmp_path / "labels.csv").write_text(
         "path,finding_labels,view,age,patient_id\ntrain/a.png,Pneumonia|Mass,AP,33,12\n"
     )
-    (entry,) = chest_xray_datalist(
-        "nih",
-        dataset_dir=tmp_path,
-        concepts=[PNEUMONIA],
-        num_cases=1,
-        num_validation_cases=0,
-        seed=0,
-        split="training",
-    )
+    (entry,) = listed(tmp_path, [PNEUMONIA], num_cases=1, split="training")
     assert (entry["image"], entry["patient_id"]) == (str(tmp_path / "train" / "a.png"), "12")
 
 
@@ -92,7 +83,7 @@ def test_other_data_sets_are_refused():
     with pytest.raises(
         ConfigError, match=r"^dataset_format must be 'chexpert' or 'nih', got 'mimic': correct --dataset_format$"
     ):
-        chest_xray_datalist("mimic", "data", CONCEPTS, 1, 0, 0, "training")
+        RadiographCases("data", "mimic", CONCEPTS)
 
 
 @pytest.mark.skipif(not (REAL / "nih_chest_xray").is_dir(), reason="real radiographs are not here")

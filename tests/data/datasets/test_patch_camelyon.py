@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 
-from medti_components.data.datasets.patch_camelyon import classifier_patches, patch_camelyon_datalist, patch_labels
+from medti_components.data.datasets.patch_camelyon import PatchCamelyonCases, patch_labels
 from medti_components.data.datasets.patch_camelyon_files import PATCH_SIZE, SPLIT_FILES, PatchCamelyonFiles
+from medti_components.data.datasets.splits import Sizes, Splits
 from medti_components.errors import ConfigError, DataError
 
 NORMAL, TUMOR = CONCEPTS = ["<histopathology_normal>", "<histopathology_tumor>"]
@@ -25,9 +27,26 @@ def folder(tmp_path):
     return tmp_path
 
 
-def listed(folder, split="training", concepts=CONCEPTS, **kwargs):
-    arguments = {"num_cases": 3, "num_validation_cases": 2, "seed": 0, **kwargs}
-    return patch_camelyon_datalist(folder, concepts, split=split, **arguments)
+def listed(
+    folder,
+    split="training",
+    concepts=CONCEPTS,
+    num_cases=3,
+    num_validation_cases=2,
+    num_test_cases=None,
+    seed=0,
+    num_left_out=0,
+    **kwargs,
+):
+    cases, sizes = (
+        PatchCamelyonCases(folder, concepts, **kwargs),
+        Sizes(num_cases, num_validation_cases, num_test_cases),
+    )
+    return (
+        cases.left(split, Sizes(num_left_out, num_left_out), sizes, seed)
+        if num_left_out
+        else cases.drawn(split, sizes, seed)
+    )
 
 
 def rows(entries, concept=None):
@@ -152,7 +171,9 @@ def test_concepts_are_told_by_their_ends():
 def classifier(folder, split="training", other=None, **kwargs):
     numbers = {"num_cases": 2, "num_validation_cases": 1}
     numbers |= {"num_classifier_cases": 4, "num_classifier_validation_cases": 5}
-    return classifier_patches(folder, other, CONCEPTS, **{**numbers, **kwargs}, seed=0, split=split)
+    reader = partial(PatchCamelyonCases, concepts=CONCEPTS)
+    splits = Splits(reader, folder, seed=0, classifier_dataset_dir=other, **{**numbers, **kwargs})
+    return getattr(splits, f"classifier_{split}")
 
 
 def test_classifier_learns_from_what_the_words_left(folder):
@@ -176,7 +197,5 @@ def test_classifier_learns_from_other_patches_where_there_are_any(folder, tmp_pa
 def test_classifier_s_own_keys_are_named(folder):
     with pytest.raises(DataError, match=r"beyond the first 2, num_classifier_cases asks for 5: lower --num_cl"):
         classifier(folder, num_classifier_cases=5)
-    with pytest.raises(ConfigError, match="^split must be 'training' or 'validation', got 'test': correct"):
-        classifier(folder, split="test")
     with pytest.raises(DataError, match="^dataset_dir 'no' does not exist: set --dataset_dir to"):
         classifier("no")

@@ -9,9 +9,8 @@ import pytest
 import SimpleITK
 from crafted_picai import GLANDS, LESIONS, MARKSHEET, CraftedStudy, write_mask
 
-from medti_components.data.datasets.patient_splits import check_patients_apart
-from medti_components.data.datasets.picai import concept_labels, picai_datalist
-from medti_components.data.datasets.split_sizes import SPLITS
+from medti_components.data.datasets.picai import PicaiCases, concept_labels
+from medti_components.data.datasets.splits import SPLITS, Sizes, check_patients_apart
 from medti_components.errors import ConfigError, DataError
 
 NEGATIVE, POSITIVE = "<prostate_mri_negative>", "<prostate_mri_positive>"
@@ -29,9 +28,17 @@ def positives(count, first=11000, **kwargs):
 
 
 def listed(
-    folder, num_cases=1, num_validation_cases=0, split="training", concepts=(NEGATIVE, POSITIVE), seed=0, **kwargs
+    folder,
+    num_cases=1,
+    num_validation_cases=0,
+    split="training",
+    concepts=(NEGATIVE, POSITIVE),
+    seed=0,
+    num_test_cases=None,
+    **kwargs,
 ):
-    return picai_datalist(folder, concepts, num_cases, num_validation_cases, seed, split, **kwargs)
+    sizes = Sizes(num_cases, num_validation_cases, num_test_cases)
+    return PicaiCases(folder, concepts, **kwargs).drawn(split, sizes, seed)
 
 
 def test_entries_name_files_and_case(crafted_picai):
@@ -243,10 +250,6 @@ def test_missing_folders_and_columns(tmp_path):
     [
         ({"num_cases": -1}, "num_cases must be a whole number of at least 0, got -1: correct --num_cases"),
         ({"num_validation_cases": 1.5}, "num_validation_cases must be a whole number of at least 0, got 1.5: correct"),
-        (
-            {"split": "train"},
-            "split must be 'training', 'validation' or 'test', got 'train': correct the datalist's split",
-        ),
         ({"concepts": []}, r"concepts must name at least one token, got \[\]: set --concepts"),
         (
             {"concepts": ["<a>"]},

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medti_components.data.datasets.chexpert import COLUMNS, COLUMNS_OF_FINDINGS, chexpert_datalist, read_chexpert
-from medti_components.data.datasets.patient_splits import check_patients_apart
+from medti_components.data.datasets.chexpert import COLUMNS, COLUMNS_OF_FINDINGS, read_chexpert
+from medti_components.data.datasets.radiograph_cases import RadiographCases
 from medti_components.data.datasets.radiographs import FINDINGS
-from medti_components.data.datasets.split_sizes import SPLITS
+from medti_components.data.datasets.splits import SPLITS, Sizes, check_patients_apart
 from medti_components.data.phantoms.chest_phantom import FOLDER, PhantomCase, chest_phantom, write_chest_studies
 from medti_components.errors import ConfigError, OutputError
 
@@ -128,7 +128,7 @@ def test_table_and_files_are_those_of_chexpert(folder):
 
 
 def test_single_findings_in_ap_view_are_as_many_as_asked_for(folder):
-    entries = chexpert_datalist(folder, CONCEPTS, 4, 0, seed=0, split="training")
+    entries = RadiographCases(folder, "chexpert", CONCEPTS).drawn("training", Sizes(4, 0), seed=0)
     assert [entry["concept"] for entry in entries] == [concept for concept in CONCEPTS for _ in range(4)]
 
 
@@ -141,7 +141,8 @@ def test_others_come_in_turn(folder):
 
 
 def test_no_patient_is_in_two_splits(folder):
-    check_patients_apart({split: chexpert_datalist(folder, CONCEPTS, 2, 1, 0, split) for split in SPLITS})
+    cases = RadiographCases(folder, "chexpert", CONCEPTS)
+    check_patients_apart({split: cases.drawn(split, Sizes(2, 1), seed=0) for split in SPLITS})
 
 
 def test_pictures_are_those_of_the_phantom(folder):

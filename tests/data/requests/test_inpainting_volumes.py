@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
 import torch
+from monai.bundle import ConfigParser
 from PIL import Image
 
 from medti_components.data.requests.inpainting_input import load_inpainting_input
@@ -18,6 +20,7 @@ GRIDS = {  # size and spacing (x, y, z)
 }
 TYPES = {"t2w": np.int16, "adc": np.uint16, "hbv": np.float32}
 FIELD_MM = 40.0
+TRAIN = Path(__file__).parents[3] / "bundles" / "prostate_mri_textual_inversion" / "configs" / "train.json"
 
 
 def volume_of(sequence, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), code=None):
@@ -49,6 +52,43 @@ def written_study(folder, **kwargs):
 
 def load(study, mask, **settings):
     return load_inpainting_input(str(study["t2w"]), mask, SEQUENCES, FIELD_MM, **settings)
+
+
+def smooth_study(folder, spacing):
+    """A study of waves, 36 mm square and 42 mm high, whose T2W volume has this spacing; and a mask of its slice."""
+    grids = {"t2w": spacing, "adc": (2.0, 2.0, 3.0), "hbv": (2.0, 2.0, 3.0)}
+    volumes = {}
+    for phase, (sequence, steps) in enumerate(grids.items()):
+        size = [round(length / step) + 1 for length, step in zip((36.0, 36.0, 42.0), steps, strict=True)]
+        x, y, z = (np.arange(count) * step for count, step in zip(size, steps, strict=True))
+        waves = np.sin(x / 3 + phase)[None, None] + np.cos(y / 4)[None, :, None] + np.sin(z / 5)[:, None, None]
+        volumes[sequence] = SimpleITK.GetImageFromArray(waves.astype(np.float32))
+        volumes[sequence].SetSpacing(steps)
+        SimpleITK.WriteImage(volumes[sequence], str(folder / f"1_2_{sequence}.mha"))
+    return {sequence: folder / f"1_2_{sequence}.mha" for sequence in SEQUENCES}, volumes["t2w"]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "slice_index"),
+    [((0.5, 0.5, 3.0), 6), ((0.625, 0.625, 3.0), 5), ((0.3, 0.3, 3.6), 5), ((0.3, 0.3, 3.6), 10)],
+)
+@pytest.mark.parametrize("field_mm", [20.0, 50.0], ids=["cropped", "padded"])
+def test_the_image_is_that_of_training(tmp_path, spacing, slice_index, field_mm):
+    """Slices 5 and 10 of 3.6 mm are 18 and 36 mm from the lowest: training's own slices of 3 mm."""
+    paths, t2w = smooth_study(tmp_path, spacing)
+    array = np.zeros(t2w.GetSize()[::-1])
+    middle = t2w.GetSize()[0] // 2
+    array[slice_index, middle - 4 : middle + 4, middle - 4 : middle + 4] = 1
+    mask = mask_file(tmp_path, array, like=t2w)
+    config = ConfigParser.load_config_file(TRAIN)
+    given = {"field_of_view_mm": field_mm, "image_size": round(field_mm * 2), "sequences": SEQUENCES}
+    preprocessing = ConfigParser({**config, **given}).get_parsed_content("preprocessing")
+    entry = {**{key: str(path) for key, path in paths.items()}, "mask": mask, "label": 1}
+    expected = preprocessing({**entry, "concept": "<a>", "patient_id": "1", "study_id": "2"})["image"]
+    source = load_inpainting_input(str(paths["t2w"]), mask, SEQUENCES, field_mm)
+    assert source.facts["slice_index"] == slice_index
+    inside = slice(None) if field_mm < 36 else slice(15, -15)  # at its edges a volume fades in one, ends in the other
+    torch.testing.assert_close(source.image[:, inside, inside], expected[:, inside, inside], atol=0.02, rtol=0)
 
 
 def mask_file(tmp_path, array, name="mask.nii.gz", like=None):

@@ -1,33 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from functools import partial
 
 import pytest
 from crafted_radiographs import chexpert_row, write_chexpert, write_nih
 
-from medti_components.data.datasets.chexpert import chexpert_datalist
-from medti_components.data.datasets.patient_splits import check_patients_apart
-from medti_components.data.datasets.radiographs import FINDINGS, SEVERAL_FINDINGS
-from medti_components.data.datasets.several_findings import several_findings_datalist
-from medti_components.data.datasets.split_sizes import SPLITS
+from medti_components.data.datasets.radiograph_cases import SEVERAL_FINDINGS, RadiographCases, RadiographSplits
+from medti_components.data.datasets.radiographs import FINDINGS
+from medti_components.data.datasets.splits import SPLITS, Sizes, check_patients_apart
 from medti_components.errors import DataError
 
 HEALTHY, HEART, EFFUSION, PNEUMONIA = TOKENS = [f"<chest_xray_{finding}>" for finding in FINDINGS]
 
 
-def listed(folder, split, others=None, concepts=TOKENS, sizes=(2, 1, 2), **kwargs):
+def listed(folder, split, others=None, concepts=TOKENS, sizes=(2, 1, 2), dataset_format="chexpert", **kwargs):
+    """Return the images with several findings of a split; training and validation are the classifier's."""
     training, validation, test = sizes
-    return several_findings_datalist(
-        kwargs.pop("dataset_format", "chexpert"),
+    splits = RadiographSplits(
+        partial(RadiographCases, dataset_format=dataset_format, concepts=concepts, **kwargs),
         folder,
-        others,
-        concepts,
+        num_cases=0,
+        num_validation_cases=0,
+        seed=0,
+        num_test_cases=0,
+        classifier_dataset_dir=others,
+        num_classifier_cases=0,
+        num_classifier_validation_cases=0,
+        num_several_test_cases=test,
         num_several_cases=training,
         num_several_validation_cases=validation,
-        num_several_test_cases=test,
-        seed=0,
-        split=split,
-        **kwargs,
-    )
+    ).several
+    return splits.test if split == "test" else getattr(splits, f"classifier_{split}")
 
 
 def patients(entries):
@@ -69,7 +72,7 @@ def test_findings_that_no_word_is_about_do_not_count(folder):
 def test_splits_of_one_data_set_share_no_patient(folder):
     splits = {split: listed(folder, split) for split in SPLITS}
     assert {split: len(entries) for split, entries in splits.items()} == {"training": 2, "validation": 1, "test": 2}
-    single = chexpert_datalist(folder, [HEALTHY, PNEUMONIA], 0, 0, 0, "test")
+    single = RadiographCases(folder, "chexpert", [HEALTHY, PNEUMONIA]).drawn("test", Sizes(0, 0), 0)
     check_patients_apart({**splits, "single": single})
 
 

@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading volumes for MONAI by SimpleITK, which this package depends on anyway, in place of the larger ``itk``."""
+"""Reading the files of data sets, with errors that name them: volumes, grey pictures, tables.
 
+MONAI's ``LoadImage`` turns whatever a reader's ``read`` raises into a page of text about missing readers, but lets
+errors of ``get_data`` through. So ``read`` only takes note of the path, and the file is opened in ``get_data``.
+"""
+
+import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK
 from monai.config import PathLike
-from monai.data.image_reader import ImageReader
+from monai.data.image_reader import ImageReader, PILReader
 from monai.data.utils import orientation_ras_lps
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+from PIL import Image
 
 from medti_components.errors import DataError
+
+_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B")
 
 
 class SimpleITKReader(ImageReader):
     """Read one 3D volume (.mha, .nii.gz, ...) with axes (x, y, z) and the affine in RAS, as MONAI's ITKReader does.
-
-    ``LoadImage`` turns whatever ``read`` raises into a page of text about missing readers, but lets errors of
-    ``get_data`` through. So ``read`` only takes note of the path, and the file is opened in ``get_data``.
 
     Example:
         >>> from monai.transforms import LoadImaged
@@ -88,6 +93,61 @@ def _check_gzip(path: str | Path) -> None:
             pass
 
 
-def _unreadable(path: str | Path, reason: str) -> DataError:
-    remedy = "download it again, or leave such studies out by --skip_unreadable true"
+class GreyImageReader(PILReader):
+    """Read one PNG or JPG as grey (rows, columns), 0 to 255; colour becomes luminance, transparency is dropped.
+
+    Example:
+        >>> from monai.transforms import LoadImaged
+        >>> load = LoadImaged(keys="image", reader=GreyImageReader(), ensure_channel_first=True)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(reverse_indexing=False)
+
+    def read(self, data: Sequence[PathLike] | PathLike | np.ndarray, **kwargs: Any) -> Path:
+        """Take note of the path of one file."""
+        return Path(ensure_tuple(data)[0])
+
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
+        """Read the file: array (rows, columns) of uint8, and PIL's metadata.
+
+        Raises:
+            DataError: the file is missing, unreadable, truncated, or holds more than 8 bits a channel.
+        """
+        if not Path(img).is_file():
+            raise DataError(f"'{img}' does not exist: download it, or leave such images out by --skip_unreadable true")
+        try:
+            with Image.open(img) as picture:
+                if picture.mode in _SIXTEEN_BIT_MODES or picture.mode == "F":
+                    raise _unreadable(img, f"it must have 8 bits a channel, got mode '{picture.mode}'", "images")
+                return super().get_data(picture.convert("L"))
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise _unreadable(img, " ".join(str(error).split()), "images") from error
+
+
+def table_rows(path: Path, columns: Iterable[str], remedy: str) -> list[dict[str, str]]:
+    """Return the rows of a table by column; a cell that a short row lacks is "".
+
+    Args:
+        path: the file, UTF-8.
+        columns: those that it must have.
+        remedy: what to do about another file, for the message.
+
+    Raises:
+        DataError: it is unreadable or lacks a column.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, restval="")
+            found, rows = table.fieldnames or (), list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"'{path}' is no readable table ({' '.join(str(error).split())}): {remedy}") from error
+    absent = [column for column in columns if column not in found]
+    if absent:
+        raise DataError(f"'{path}' has no column '{absent[0]}': {remedy}")
+    return rows
+
+
+def _unreadable(path: str | Path, reason: str, cases: str = "studies") -> DataError:
+    remedy = f"download it again, or leave such {cases} out by --skip_unreadable true"
     return DataError(f"'{path}' is unreadable or truncated ({reason}): {remedy}")
