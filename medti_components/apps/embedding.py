@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-import torch
+import numpy as np
 
 import medti_components
 from medti_components.errors import EmbeddingError
@@ -34,15 +34,15 @@ class Embedding:
             file: of this tool, diffusers, the web UI (.pt, .png, .safetensors), kohya or OneTrainer.
         """
         found = load_foreign_embedding(file, allow_pickle=True)
-        norms = torch.linalg.vector_norm(found.rows.to(torch.float32), dim=1)
-        smallest, middle, largest = (float(norm) for norm in (norms.min(), norms.quantile(0.5), norms.max()))
+        norms = np.linalg.norm(found.stored.numbers.astype(np.float32), axis=1)
+        smallest, middle, largest = (float(norm) for norm in (norms.min(), np.median(norms), norms.max()))
         facts = {
             "file": found.path,
             "format": f"{found.layout}, {found.container}",
             "token": found.name or "none",
-            "vectors": found.rows.shape[0],
-            "width": found.rows.shape[1],
-            "precision": str(found.rows.dtype).removeprefix("torch."),
+            "vectors": found.stored.numbers.shape[0],
+            "width": found.stored.numbers.shape[1],
+            "precision": found.stored.precision,
             **{key: found.metadata.get(key, "unknown") for key in SHOWN_FIRST},
             "norms": f"min {smallest:.4g}, median {middle:.4g}, max {largest:.4g}",
             "sha256": found.sha256,
