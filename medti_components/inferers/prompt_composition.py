@@ -49,7 +49,11 @@ class ComposedPrompt:
 
     @property
     def text(self) -> str:
-        """The prompt as it was written, or as text that reads back as the same parts."""
+        """The prompt as it was written, or as text that reads back as the same parts.
+
+        >>> parse_prompt(" 0.5*<a>").text, ComposedPrompt((PromptPart("<a>", 0.5),)).text
+        (' 0.5*<a>', '<a> :0.5')
+        """
         return self.source or str(self)
 
     def asks_for(self, concept: str) -> bool:

@@ -73,7 +73,7 @@ class GenerationRequests(Dataset[dict[str, Any]]):
             requests = [PromptRequest(each, seed, num_images) for each in prompts]
         self.prompts = [request.prompt for request in requests]
         names = distinct_names([each.text for each in self.prompts])
-        self._items = [
+        self._items: list[dict[str, Any]] = [
             {"prompt": request.prompt, "prompt_index": number, "seed": seed, "name": f"{name}_{seed}"}
             for number, (request, name) in enumerate(zip(requests, names, strict=True))
             for seed in range(request.seed, request.seed + request.count)
@@ -130,6 +130,7 @@ def _prompts(prompt: Any) -> list[ComposedPrompt]:
     for each in prompts:
         if not isinstance(each, (str, Mapping)):
             raise ConfigError(f"prompt must be text, got {each!r}: write it into a file and give --prompt_file")
+        # an object's weights are those of its text, to 12 digits, as the provenance has it
         read.append(parse_prompt(each if isinstance(each, str) else str(parse_prompt(each))))
     return read
 
@@ -191,7 +192,7 @@ def distinct_names(prompts: Sequence[str]) -> list[str]:
     return names
 
 
-class InterpolationRequests(Dataset[dict[str, Any]]):
+class InterpolationRequests(GenerationRequests):
     """Images of ``<first> :1-w AND <second> :w`` at each weight w, of the same seeds ("Medical diffusion", figure 3).
 
     Items are those of ``GenerationRequests`` with ``"interpolation_weight": w`` beside.
@@ -224,25 +225,13 @@ class InterpolationRequests(Dataset[dict[str, Any]]):
         if not shares or not are_numbers:
             raise ConfigError(f"interpolation_weights must be a list of numbers, got {weights!r}")
         first, second = texts
-        prompts = [
+        prompts: list[str | Mapping[str, float]] = [
             str(ComposedPrompt((PromptPart(first, round(1 - share, 12)), PromptPart(second, share))))
             for share in shares
         ]
-        requests = GenerationRequests([], num_images, seed, prompt=prompts)  # type: ignore[arg-type]
-        self.prompts = requests.prompts
+        super().__init__([], num_images, seed, prompt=prompts)
         self.weights = shares
         stem = "_to_".join(distinct_names(texts))
-        self._items = [
-            item
-            | {
-                "interpolation_weight": shares[item["prompt_index"]],
-                "name": f"{stem}_{shares[item['prompt_index']]:g}_{item['seed']}",
-            }
-            for item in requests  # type: ignore[attr-defined]
-        ]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._items[index]
+        for item in self._items:
+            share = shares[item["prompt_index"]]
+            item.update(interpolation_weight=share, name=f"{stem}_{share:g}_{item['seed']}")
