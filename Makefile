@@ -22,11 +22,12 @@ PICTURES := $(foreach concept,$(CONCEPTS),$(DEMO)/generated_$(concept)/contact_s
 export PYTHONWARNINGS := ignore:parsing config_file:UserWarning
 
 help:
-	@echo "make demo   environment, phantom studies, training and generation on the embedded base model (offline, CPU)"
-	@echo "make test   ruff, mypy and pytest; SLOW=1 adds the slow tests, WORKERS=4 takes four processes, ARGS='-k name' is passed on to pytest"
-	@echo "make lint   ruff and mypy alone"
-	@echo "make configs   the configs of the textual-inversion bundles, from configs/textual_inversion"
-	@echo "make validate   the checks of all bundles, with a step of training and of generation each"
+	@echo "make demo       install, draw phantom studies, train and generate on the embedded base model (offline, CPU)"
+	@echo "make test       run ruff, mypy and pytest. SLOW=1 adds the slow tests, WORKERS=4 uses four processes,"
+	@echo "                ARGS='-k name' is passed to pytest"
+	@echo "make lint       run only ruff and mypy"
+	@echo "make configs    write the configs of the textual-inversion bundles from configs/textual_inversion"
+	@echo "make validate   check all bundles, with one step of training and one of generation each"
 
 install: $(INSTALLED)
 
@@ -38,16 +39,16 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 demo: $(PICTURES)
 	@echo
-	@echo "The word of each finding, under 1 MB, loads in diffusers too:"
+	@echo "One learned word per finding, each under 1 MB; diffusers loads them too:"
 	@ls $(DEMO)/training/embeddings/*.safetensors
-	@echo "The pictures, a row a sequence: T2W, ADC, high-b-value DWI:"
+	@echo "The pictures, one row per sequence: T2W, ADC, high-b-value DWI:"
 	@for picture in $(PICTURES); do echo "$(CURDIR)/$$picture"; done
 
 $(DEMO)/picai/.complete: $(INSTALLED)
 	$(PY) -m medti_components phantoms prostate_mri --output_dir $(DEMO)/picai --num_negative 120 --num_positive 120 --seed $(SEED)
 	touch $@
 
-# An interrupted training goes on where it was.
+# An interrupted training continues where it stopped.
 $(DEMO)/training/.complete: $(DEMO)/picai/.complete
 	$(RUN) training --config_file "['$(BUNDLE)/configs/train.json','configs/embedded.json']" \
 	  --dataset_dir $(DEMO)/picai --output_dir $(DEMO)/training --cache_dir $(DEMO)/cache --seed $(SEED) --resume true
@@ -71,6 +72,6 @@ lint: $(INSTALLED)
 test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile $(if $(SLOW),,-m "not slow") $(ARGS)
 
-# The tests do the same but for the steps, which they take with other settings.
+# The tests do the same, but run the two steps with other settings.
 validate: $(INSTALLED)
 	$(PY) -m medti_components validate --all
