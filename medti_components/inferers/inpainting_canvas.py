@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of an image is generated, and how it is laid back: as the web UI does it by a text-to-image model."""
+"""The square of an image that is generated, and how it is laid over the image: the web UI's way of inpainting."""
 
 import math
 from typing import Any, Protocol
@@ -154,8 +154,8 @@ def latent_mask(mask: Tensor, mask_blur: float, size: tuple[int, int]) -> Tensor
 def blurred_colours(image: Tensor, weight: Tensor) -> Tensor:
     """Fill the painted part of an image with the blurred colours of its surroundings (the web UI's ``masking.fill``).
 
-    Of the image without its painted part, ever narrower blurs are laid over one another, and at last the image itself;
-    radii of 256 to 2 pixels are for images of 512.
+    The painted pixels are left out. Blurs of the rest are laid over one another, the widest first, and the image itself
+    last. Radii of 256 to 2 pixels are for images of 512.
 
     Args:
         image: (3, H, W) in [-1, 1].

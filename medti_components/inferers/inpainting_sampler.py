@@ -20,12 +20,13 @@ FILLS = ("original", "noise", "zeros", "blurred")
 
 
 class InpaintingSampler(LatentSampler):
-    """Draws latents that agree with an image outside its mask: a :class:`LatentSampler` in whose place it stands.
+    """Draws latents that agree with an image outside its mask; it takes the place of a :class:`LatentSampler`.
 
-    The image's latents, with the part to be painted as ``fill`` says, get the noise of the step at which ``strength``
-    begins. From there on, the denoised latents x0 that each prediction stands for are replaced by the known ones
-    outside the mask, ``mask * x0 + (1 - mask) * known``, whatever the scheduler; at the end so are the latents. A
-    strength of 1 begins with noise alone, as plain generation of the same seed does.
+    1. Within the mask, the image's latents are filled as ``fill`` says.
+    2. They get the noise of the step at which ``strength`` begins. A strength of 1 begins with noise alone, as plain
+       generation of the same seed does.
+    3. In each step, whatever the scheduler, the denoised latents x0 are replaced by the known ones outside the mask:
+       ``mask * x0 + (1 - mask) * known``. At the end the same is done to the latents.
 
     Args:
         sampler: gives scheduler, number of steps and guidance.

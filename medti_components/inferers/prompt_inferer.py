@@ -39,7 +39,7 @@ class PromptInferer(Inferer):
     Args:
         sampler: draws the latents.
         embeddings: the learned words by token.
-        negative_prompt: what guidance leads away from, not composed; empty as a rule.
+        negative_prompt: what guidance leads away from, not composed; usually empty.
         num_batches: how many batches the run has, for the progress bar.
         show_progress: show a bar over all steps of all batches, with the time left, on stderr.
     """
@@ -70,7 +70,7 @@ class PromptInferer(Inferer):
         Args:
             inputs: seeds (B,).
             network: the base model.
-            prompts: B prompts, of as many parts whose weight is not 0.
+            prompts: B prompts; all have the same number of parts whose weight is not 0.
 
         Returns:
             Images (B, 3, H, W), float32 in [-1, 1].

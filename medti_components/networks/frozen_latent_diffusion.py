@@ -45,7 +45,7 @@ class FrozenLatentDiffusion(nn.Module):
         query_slice: number of queries the UNet's attention answers at a time, 0 for all at once.
 
     Raises:
-        BaseModelError: the components don't fit together or predict something else than epsilon or v.
+        BaseModelError: the components don't fit together or predict neither epsilon nor v.
     """
 
     vae: AutoencoderKL | None

@@ -18,7 +18,7 @@ def locate_folder(
 
     Args:
         model: a folder, or a hub id.
-        revision: commit of the hub repository; left out of account for a folder.
+        revision: commit of the hub repository; ignored for a folder.
         what: what to call it in messages, for instance its config key.
         remedy: what to do where it is not reachable, for the message.
         patterns: files to fetch, such as "*.safetensors".

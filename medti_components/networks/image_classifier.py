@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classifiers of two classes: made anew, kept as one safetensors file, read back by what the file says of itself."""
+"""Classifiers of two classes: made, saved as one safetensors file, and loaded by what the file's metadata say."""
 
 import json
 from collections.abc import Mapping

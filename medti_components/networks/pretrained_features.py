@@ -130,7 +130,7 @@ class TransformerFeatures(nn.Module):
         model: transformers' model; its ``last_hidden_state`` has the class token first.
         size: height and width in pixels that images are scaled to.
         mean: of each channel of images in [0, 1].
-        std: likewise, the standard deviation.
+        std: standard deviation of each channel.
     """
 
     mean: Tensor

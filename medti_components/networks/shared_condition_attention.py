@@ -27,7 +27,7 @@ class ProjectedCondition:
         return len(self.condition)
 
     def expanded(self, count: int) -> "ProjectedCondition":
-        """Return K = ``count`` conditions, of as many or of one alone."""
+        """Return K = ``count`` conditions, from K or from one that is repeated."""
         return ProjectedCondition(
             self.condition.expand(count, -1, -1),
             {

@@ -62,8 +62,8 @@ def image_provenance(
 class ProvenanceFile:
     """``provenance.jsonl`` of an output folder: one JSON object per line, one line per image, keyed by its ``file``.
 
-    Lines of images that are made anew are replaced, others in the folder are kept. The file is written anew and renamed
-    at each :meth:`add`, so that it is whole whenever a run ends.
+    Lines of images that are generated again are replaced, others in the folder are kept. Each :meth:`add` writes the
+    file again and renames it, so that it is whole whenever a run ends.
 
     Args:
         output_dir: the folder.

@@ -304,8 +304,8 @@ def write_chest_studies(
         output_dir: folder to write to; ``dataset_dir`` for :class:`RadiographCases`.
         num_of_findings: how many AP images show each of :data:`FINDINGS`, and none of the others.
         seed: another one gives other patients, with other numbers.
-        share_of_others: as many more images, as a share of those: with several findings, in PA view, and with a
-            finding that is uncertain, in turn.
+        share_of_others: further images, as a share of those: with several findings, in PA view, and with an uncertain
+            finding, by turns.
         show_progress: whether a bar with the time left goes to stderr.
 
     Raises:

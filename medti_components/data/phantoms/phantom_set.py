@@ -63,7 +63,7 @@ def smooth_values(
     Args:
         random: draws the values at the knots.
         rows: :func:`spline_weights` of the rows of pixels.
-        columns: likewise, of the columns.
+        columns: :func:`spline_weights` of the columns.
         layers: sizes of what is drawn independently, for instance the number of slices.
     """
     knots = random.standard_normal((*layers, rows.shape[1], columns.shape[1]), dtype=np.float32)

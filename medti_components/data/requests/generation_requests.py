@@ -40,7 +40,7 @@ class GenerationRequests(Dataset[dict[str, Any]]):
         prompt: one prompt, as text or as an object of texts and weights (see :func:`parse_prompt`), or a list of them;
             "" generates unconditionally.
         prompt_file: UTF-8 text with one prompt per line, blank lines left out; or, where it ends in ``.csv``, a table
-            with a column ``prompt`` and where wanted ``seed`` and ``count``, which stand in for seed and num_images.
+            with a column ``prompt`` and, if needed, ``seed`` and ``count``, which replace seed and num_images.
 
     Raises:
         ConfigError: both ``prompt`` and ``prompt_file`` are given, the file can't be read or holds no prompt, or a
@@ -87,7 +87,7 @@ class GenerationRequests(Dataset[dict[str, Any]]):
 
 
 def request_batches(dataset: Dataset[dict[str, Any]], batch_size: int) -> "DataLoader[dict[str, Any]]":
-    """Return the requests in batches, in order; a batch may reach from one prompt into the next of as many parts.
+    """Return the requests in batches, in order; a batch may hold several prompts with the same number of parts.
 
     Args:
         dataset: items with a ``prompt``.
@@ -198,7 +198,7 @@ class InterpolationRequests(GenerationRequests):
     Items are those of ``GenerationRequests`` with ``"interpolation_weight": w`` beside.
 
     Args:
-        concepts: two texts, as a rule learned words: where the images begin and where they end.
+        concepts: two texts, usually learned words: the first and the last of the images.
         num_images: seeds, each a row of the figure.
         seed: of the first row.
         weights: weights of the second concept, in order.

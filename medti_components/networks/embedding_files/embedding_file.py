@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CONCEPT_TOKEN = re.compile(r"<[A-Za-z0-9_-]+>")
 NUMPY_PRECISIONS = {"F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL"}
-"""Of a safetensors file, those that NumPy has too."""
+"""Precisions of safetensors files that NumPy has too."""
 MAX_BYTES = 16_000_000  # 75 vectors of any text encoder take 0.5 MB at most; as text in a picture, ten times that
 IMPORT_IT = "import another tool's file by 'python -m medti_components embedding import'"
 

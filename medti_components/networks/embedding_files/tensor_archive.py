@@ -38,9 +38,9 @@ SHAREABLE = {"BINUNICODE", "GLOBAL"} | GETS
 def read_tensor_archive(content: bytes, path: Path) -> Mapping[str, Any]:
     """Return the dictionary in a file of ``torch.save``.
 
-    The pickle is looked through before ``torch.load(weights_only=True)`` opens it: that refuses foreign code, but a few
-    bytes can make it take all memory or all time. The archive is written anew with the records looked at, so that two
-    readers of zip files can't see different ones.
+    The pickle is checked before ``torch.load(weights_only=True)`` opens it. PyTorch refuses foreign code, but a few
+    bytes can make it take all memory or all time. The archive is rewritten with the checked records, so that PyTorch
+    can't read others than those.
 
     Args:
         content: the file's bytes.
