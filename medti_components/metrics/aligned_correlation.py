@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from medti_components.transforms.gaussian_blur import blur_matrix
-from medti_components.transforms.local_contrast import local_contrast
+from medti_components.transforms.gaussian_blur import blur_matrix, local_contrast
 
 _PAIRS_AT_ONCE = 512
 

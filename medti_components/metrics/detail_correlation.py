@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medti_components.transforms.local_contrast import local_contrast
+from medti_components.transforms.gaussian_blur import local_contrast
 
 SMALLEST_CROP = 0.8
 

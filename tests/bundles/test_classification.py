@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_package.standalone_configs import merged_configs
-from medti_components.transforms.transform_fingerprint import transform_fingerprint
+from medti_components.data.prepared_images import transform_fingerprint
 
 TRAIN, EVALUATE, INFERENCE = ([CLASSIFICATION / f"{name}.json"] for name in ("train", "evaluate", "inference"))
 STACKS = [[], *([overlay] for overlay in OVERLAYS)]

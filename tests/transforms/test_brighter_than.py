@@ -3,9 +3,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from medti_components.data.prepared_images import transform_fingerprint
 from medti_components.errors import DataError
 from medti_components.transforms.brighter_than import BrighterThan
-from medti_components.transforms.transform_fingerprint import transform_fingerprint
 
 
 def test_threshold_itself_is_not_selected():

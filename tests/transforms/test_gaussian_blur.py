@@ -4,7 +4,9 @@ import math
 import pytest
 import torch
 
-from medti_components.transforms.gaussian_blur import gaussian_blur
+from medti_components.transforms.gaussian_blur import gaussian_blur, local_contrast
+
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_point_becomes_the_gaussian_itself():
@@ -37,3 +39,20 @@ def test_width_zero_leaves_the_image_as_it_is():
 
 def test_what_is_even_stays_even_up_to_the_edges_however_wide_the_blur():
     torch.testing.assert_close(gaussian_blur(torch.full((1, 8, 6), 0.5), 40.0), torch.full((1, 8, 6), 0.5))
+
+
+def test_brightness_drops_out():
+    torch.testing.assert_close(local_contrast(IMAGES + 0.5, 4.0), local_contrast(IMAGES, 4.0), atol=1e-4, rtol=0)
+
+
+def test_strong_contrast_drops_out():
+    strong, stronger = (local_contrast(IMAGES * gain, 4.0) for gain in (100, 1000))
+    torch.testing.assert_close(strong, stronger, atol=0.02, rtol=0)
+
+
+def test_a_flat_area_stays_flat_beside_a_busy_one():
+    image = torch.zeros(1, 1, 32, 32)
+    image[..., 24:] = IMAGES[0, 0, :, 24:]
+    found = local_contrast(image, 2.0)
+    assert float(found[..., :8].abs().max()) < 1e-6
+    assert float(found[..., 28:].abs().max()) > 0.5

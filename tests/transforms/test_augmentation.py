@@ -3,7 +3,8 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from medti_components.transforms.channel_dropout import RandChannelDropoutd
+from medti_components.errors import ConfigError
+from medti_components.transforms.augmentation import RandChannelDropoutd, augmentation_settings
 
 
 def hidden(dropout, image):
@@ -40,3 +41,8 @@ def test_random_state_decides() -> None:
         runs.append([tuple(hidden(chain, torch.ones(3, 2, 2))) for _ in range(20)])
     assert runs[0] == runs[1]
     assert len(set(runs[0])) > 1
+
+
+def test_unknown_level_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="^augmentation_level must be one of none, light, got 'strong'$"):
+        augmentation_settings({"noise": {"none": 0.0, "light": 0.1}}, "strong")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from monai.transforms import Compose, Lambda, RandGaussianNoise, Resize, ScaleIntensity, Spacing
 
-from medti_components.transforms.transform_fingerprint import transform_fingerprint
+from medti_components.data.prepared_images import transform_fingerprint
 
 
 def test_every_setting_counts():
