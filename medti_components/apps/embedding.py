@@ -34,7 +34,7 @@ class Embedding:
             file: of this tool, diffusers, the web UI (.pt, .png, .safetensors), kohya or OneTrainer.
         """
         found = load_foreign_embedding(file, allow_pickle=True)
-        norms = np.linalg.norm(found.stored.numbers.astype(np.float32), axis=1)
+        norms = np.linalg.norm(found.stored.numbers.astype(np.float64), axis=1)
         smallest, middle, largest = (float(norm) for norm in (norms.min(), np.median(norms), norms.max()))
         facts = {
             "file": found.path,
