@@ -6,7 +6,8 @@ What a step draws is a function of the seed, the stage and the step, so that res
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from ignite.engine import Engine, Events
 from ignite.handlers import TerminateOnNan
 from ignite.metrics import RunningAverage
+from monai.handlers import LrScheduleHandler
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -22,6 +24,7 @@ from transformers import CLIPTextModel
 from medti_components.base_model.export import align_latents_with_pixels
 from medti_components.base_model.scene_dataset import SceneDataset
 from medti_components.errors import ConfigError
+from medti_components.handlers.checkpoint_handler import CheckpointHandler
 from medti_components.handlers.progress_bar import ProgressBar
 from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.random_streams import random_stream
@@ -330,3 +333,32 @@ class StageHandler:
             logger.info(
                 "%s: %s %.3f on held-out scenes", self.description, getattr(self.score, "name", "score"), self.score()
             )
+
+
+def stage_handlers(
+    description: str,
+    state: Mapping[str, Any],
+    score: Callable[[], float] | None = None,
+    *,
+    output_dir: str,
+    interval: int,
+    resume: bool,
+    show_progress: bool = True,
+) -> list[Any]:
+    """Return the handlers of a stage: learning rate, checkpoints, progress.
+
+    Args:
+        description: such as "text encoder"; its checkpoints are in ``<output_dir>/checkpoints/text_encoder``.
+        state: what is saved, by name; its ``lr_scheduler`` is stepped too.
+        score: called at the end.
+        output_dir: the run's folder.
+        interval: steps between checkpoints.
+        resume: go on from the newest checkpoint.
+        show_progress: False keeps the progress bar away.
+    """
+    folder = Path(output_dir) / "checkpoints" / description.replace(" ", "_")
+    return [
+        LrScheduleHandler(state["lr_scheduler"], print_lr=False, epoch_level=False),
+        CheckpointHandler(folder, state, interval, resume=resume),
+        StageHandler(description, score, show_progress),
+    ]
