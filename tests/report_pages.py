@@ -2,7 +2,10 @@
 """What a report's HTML refers to, and whether it would run anything."""
 
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
+
+from medti_components.visualize.report import Report, Section
 
 LOADING = ("src", "srcset", "href", "xlink:href", "data", "poster", "action", "background")
 
@@ -28,6 +31,13 @@ def _read(page: str) -> _References:
     for style in re.findall("<style>(.*?)</style>", page, re.DOTALL):
         parser.found += re.findall(r"url\(([^)]*)\)", style) + re.findall(r"@import\s+(\S+)", style)
     return parser
+
+
+def page_of(sections: Sequence[Section]) -> str:
+    """Return a report of some sections alone."""
+    report = Report("A report")
+    report.add(sections)
+    return report.render()
 
 
 def outside_references(page: str) -> list[str]:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from medti_components.apps.reader_study_server.blinded_pictures import BlindedPictures
 from medti_components.apps.reader_study_server.reader_answers import KINDS, answers_by_reader
-from medti_components.apps.reader_study_server.reader_figures import ReaderFigures
+from medti_components.apps.reader_study_server.reader_metrics import ReaderMetrics
 from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
 from medti_components.apps.reader_study_server.study import QUESTIONS, ReaderStudy, drawn
 from medti_components.data.generated.generated_folder import generated_files, is_generated, picture_files
 from medti_components.errors import ConfigError, DataError, MedtiError
 from medti_components.files import ensure_writable_directory, write_text_atomically
-from medti_components.metrics.interval_estimate import plain_figures
+from medti_components.metrics.interval_estimate import plain_metrics
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -115,14 +115,14 @@ def analysis(output_dir: str) -> Iterator[str]:
     folder = Path(output_dir)
     study = ReaderStudy.read(folder)
     items = [tuple(picture.kind for picture in item) for item in study.items]
-    figures = ReaderFigures(items, answers_by_reader(folder / ANSWERS), study.seed).figures()
+    metrics = ReaderMetrics(items, answers_by_reader(folder / ANSWERS), study.seed).metrics()
     settings: dict[str, Any] = {"kind": study.kind, "seed": study.seed, **study.settings}
-    for item, found in zip(study.items, figures["items"], strict=True):
+    for item, found in zip(study.items, metrics["items"], strict=True):
         found["files"] = {picture.kind: picture.file for picture in item}
-    content = json.dumps(plain_figures({"settings": settings, **figures}), indent=2, ensure_ascii=False)
+    content = json.dumps(plain_metrics({"settings": settings, **metrics}), indent=2, ensure_ascii=False)
     write_text_atomically(folder / "reader_study.json", content + "\n")
-    write_text_atomically(folder / "reader_study.html", render_report(figures, settings))
-    yield from report_lines(figures)
+    write_text_atomically(folder / "reader_study.html", render_report(metrics, settings))
+    yield from report_lines(metrics)
     yield f"figures in {folder / 'reader_study.html'} and reader_study.json"
 
 

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images of each concept of a set, and who they are of, as tensors to measure on."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from medti_components.errors import DataError
+from medti_components.evaluation.evaluation import Images, items_of
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,13 @@ class ConceptImages:
     patients: tuple[Hashable, ...]
 
     @classmethod
-    def of(
-        cls, dataset: Dataset[dict[str, Any]] | Sequence[dict[str, Any]], concept: str, name: str
-    ) -> "ConceptImages":
+    def of(cls, dataset: Images, concept: str, name: str) -> "ConceptImages":
         """Return those of ``concept`` in a set; ``name`` says which set it is, in messages.
 
         Raises:
             DataError: there is none, or they differ in size.
         """
-        items = ((index, dataset[index]) for index in range(len(dataset)))  # type: ignore[arg-type]
-        own = [(index, item) for index, item in items if item.get("concept") == concept]
+        own = [(index, item) for index, item in enumerate(items_of(dataset)) if item.get("concept") == concept]
         sizes = sorted({tuple(item["image"].shape) for _, item in own})
         if len(sizes) != 1:
             found = "none" if not own else f"sizes {' and '.join(str(size) for size in sizes)}"

@@ -1,28 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which generated images are copies of training images: the part "copies" of an evaluation."""
 
-import logging
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from medti_components.errors import ConfigError
-from medti_components.evaluation.copy_report import copy_sections
-from medti_components.evaluation.evaluation_part import EvaluatedImages, PartResult, undetermined
+from medti_components.evaluation.evaluation import (
+    EvaluatedImages,
+    EvaluationPart,
+    PartResult,
+    SharingCheck,
+    items_of,
+    undetermined,
+)
 from medti_components.evaluation.image_features import ImageFeatures
-from medti_components.evaluation.sharing_verdict import SharingCheck
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
 from medti_components.metrics.exact_share import exact_share
-from medti_components.metrics.nearest_source import NearestSource
-from medti_components.metrics.tail_threshold import MIN_VALUES, TailThreshold
-
-logger = logging.getLogger(__name__)
+from medti_components.metrics.nearest_source import MIN_VALUES, NearestSource, TailThreshold
+from medti_components.visualize.picture_grid import grid_png
+from medti_components.visualize.plots import histograms_plot
+from medti_components.visualize.report import Block, Picture, Section, Subheading
+from medti_components.visualize.tables import Table, metrics_table
 
 MIN_TRAINING_IMAGES = 4
+_WORDS = {"generated": "generated images", "real": "held-out real images"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class CopySearch:
         return self.sets[name].closeness > self.threshold.value
 
 
-class CopyDetection:
+class CopyDetection(EvaluationPart):
     """Look for copies in pixels and on features, by thresholds set on real images.
 
     In either space each image has a nearest training image (or a mirrored one) and a closeness to it, see
@@ -96,25 +101,24 @@ class CopyDetection:
     def __call__(self, images: EvaluatedImages) -> PartResult:
         """Look for copies; not tested where there are too few real images to tell what is near by."""
         limits = {"copy_false_positive_rate": self.false_positive_rate, "max_copy_share": self.max_share}
-        training = [] if images.training is None else _items(images.training)
-        if reason := _too_few(len(training), len(images.reference)):  # type: ignore[arg-type]
+        training = [] if images.training is None else items_of(images.training)
+        if reason := _too_few(len(training), len(images.reference)):
             check = SharingCheck("copies", None, f"copies not tested, as {reason}", limits)
-            return replace(undetermined("copies", "Copies", reason), checks=[check])
-        sets = {"generated": _items(images.generated), "real": _items(images.reference), "training": training}
+            return undetermined("copies", "Copies", reason, [check])
+        sets = {"generated": items_of(images.generated or []), "real": items_of(images.reference), "training": training}
         stacked = {name: torch.stack([item["image"] for item in own]) for name, own in sets.items()}
         patients = [item.get("patient_id", index) for index, item in enumerate(training)]
         searches = self.search(stacked, patients)
         is_copy = torch.stack([search.is_copy for search in searches.values()]).any(dim=0)
         files = [str(item.get("file", index)) for index, item in enumerate(sets["generated"])]
-        figures = self._figures(searches, is_copy, files)
+        metrics = self._metrics(searches, is_copy, files)
         count, total = int(is_copy.sum()), len(is_copy)
         statement = f"{count} of {total} generated images are copies of training images"
         if not count:
             statement = f"no copy of a training image among {total} generated images"
-        logger.info("copies: %s; authentic: %s", statement, figures["authenticity"]["generated"])
         check = SharingCheck("copies", count / total <= self.max_share, statement, limits)
-        html = copy_sections(figures, searches, stacked, self.num_pairs, self.in_colour)
-        return PartResult("copies", figures, html, f"{statement[0].upper()}{statement[1:]}.", [check])
+        section = _section(metrics, searches, _closest_pairs(searches, stacked, self.num_pairs, self.in_colour))
+        return PartResult("copies", metrics, [section], [f"{statement[0].upper()}{statement[1:]}."], [check])
 
     def search(self, images: dict[str, Tensor], patients: Sequence[Hashable]) -> dict[str, CopySearch]:
         """Search in both spaces.
@@ -152,7 +156,7 @@ class CopyDetection:
         authentic = {name: sets[name].distances > of_training[sets[name].indices] for name in ("generated", "real")}
         return CopySearch(TailThreshold.of(calibration, self.false_positive_rate / 2), sets, authentic)
 
-    def _figures(self, searches: dict[str, CopySearch], is_copy: Tensor, files: list[str]) -> dict[str, Any]:
+    def _metrics(self, searches: dict[str, CopySearch], is_copy: Tensor, files: list[str]) -> dict[str, Any]:
         pixels, features = searches["pixels"], searches["features"]
         real = torch.stack([search.is_nearer("real") for search in searches.values()]).any(dim=0)
         copies = [
@@ -191,5 +195,78 @@ def _too_few(num_training: int, num_held_out: int) -> str:
     return ""
 
 
-def _items(images: Dataset[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [images[index] for index in range(len(images))]  # type: ignore[arg-type]
+def _section(metrics: Mapping[str, Any], searches: Mapping[str, CopySearch], closest_pairs: Sequence[Block]) -> Section:
+    panels = []
+    for space, search in searches.items():
+        distances, closeness = (
+            {word: getattr(search.sets[kind], name) for kind, word in _WORDS.items()}
+            for name in ("distances", "closeness")
+        )
+        panels.append(
+            [
+                (f"distance to the nearest training image, by {space}", distances, ()),
+                (f"closeness, by {space}", closeness, (search.threshold.value,)),
+            ]
+        )
+    shares, authenticity = (
+        [(_WORDS[name], share) for name, share in metrics[key].items()] for key in ("share", "authenticity")
+    )
+    return Section(
+        "Copies",
+        [
+            "For each image the nearest of the images that the words were learned from, mirrored ones included, once "
+            "by its pixels, shifted and cropped for the best correlation, and once on features of the network "
+            f"'{metrics['network']}'. Closeness says how far the nearest one stands out: 0 where the next ones are as "
+            "near, 1 where they are 2.7 times as far, 2 where they are 7.4 times as far. An image is called a copy "
+            f"where its closeness is above what all but {metrics['false_positive_rate']:g} of real images reach, as "
+            f"estimated from {metrics['num_calibration_images']} real images.",
+            metrics_table(shares, "called copies"),
+            Subheading("Authenticity"),
+            "Share of images that are farther from their nearest training image than that one is from the next "
+            "training image (Alaa et al., 2022), on features. Held-out real images show what to expect of images that "
+            "copy nothing.",
+            metrics_table(authenticity, "authentic"),
+            Picture(
+                histograms_plot(panels),
+                "How near the nearest training image is, and how far it stands out. Broken line: from here on, a copy.",
+                "Histograms of nearest distances and of closeness",
+            ),
+            *closest_pairs,
+        ],
+    )
+
+
+def _closest_pairs(
+    searches: Mapping[str, CopySearch], images: Mapping[str, Tensor], num_pairs: int, in_colour: bool
+) -> list[Block]:
+    spaces = list(searches)
+    margins = torch.stack([search.sets["generated"].closeness - search.threshold.value for search in searches.values()])
+    closest = margins.max(dim=0)
+    rows, columns = [], []
+    for rank, index in enumerate(closest.values.argsort(descending=True)[:num_pairs].tolist(), start=1):
+        space = spaces[int(closest.indices[index])]
+        nearest = searches[space].sets["generated"]
+        columns.append(_beside(images["generated"][index], images["training"][nearest.indices[index]]))
+        found = nearest.distances[index], nearest.closeness[index], searches[space].threshold.value
+        is_copy = "copy" if closest.values[index] > 0 else "no copy"
+        rows.append([str(rank), space, *(f"{float(value):.3g}" for value in found), is_copy])
+    return [
+        Subheading("Closest pairs"),
+        Picture(
+            grid_png([_shown(column, in_colour) for column in columns], in_colour=in_colour),
+            f"The {len(columns)} generated images closest to a training image, left to right; below each, that "
+            "training image. Training images are private: do not pass this report on.",
+            "Generated images above their nearest training images",
+        ),
+        Table(["pair", "found by", "distance", "closeness", "copy from", "called"], rows),
+    ]
+
+
+def _beside(generated: Tensor, training: Tensor) -> Tensor:
+    """One image above the other, with a white line between, (3, H, W) each."""
+    line = torch.ones(generated.shape[0], max(1, generated.shape[1] // 32), generated.shape[2])
+    return torch.cat([generated, line, training], dim=1)
+
+
+def _shown(column: Tensor, in_colour: bool) -> Tensor:
+    return column[:1] if not in_colour and bool((column == column[:1]).all()) else column

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a learned word tells which images it was learned from: the part "membership" of an evaluation."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,32 +8,90 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from medti_components.data.latent_cache import LatentCache
+from medti_components.engines.denoising_batches import stratified_timesteps
 from medti_components.errors import ConfigError, DataError, EmbeddingError
-from medti_components.evaluation.evaluation_part import EvaluatedImages, PartResult, undetermined
-from medti_components.evaluation.image_losses import ImageLosses
-from medti_components.evaluation.sharing_verdict import SharingCheck
+from medti_components.evaluation.evaluation import (
+    EvaluatedImages,
+    EvaluationPart,
+    Images,
+    PartResult,
+    SharingCheck,
+    items_of,
+    undetermined,
+)
+from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.roc_auc import RocAuc
 from medti_components.networks.embedding_files.embedding_file import EmbeddingFile, load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
-from medti_components.visualize.report_page import figures_table
-
-logger = logging.getLogger(__name__)
+from medti_components.random_streams import random_stream
+from medti_components.visualize.report import Section
+from medti_components.visualize.tables import metrics_table
 
 _TITLE = "Membership"
 _WORDS = {"loss": "low loss under the word", "gain": "loss that the word saves"}
 
 
-class MembershipInference:
+class ImageLosses:
+    """Mean squared error per latent element of each image, over the same draws of noise and timestep for all.
+
+    As all images share the draws, a difference between two of them is not one of luck. The timesteps of the draws fill
+    [0, T) evenly; they and the noise depend on ``seed`` alone.
+
+    Args:
+        model: the frozen base model.
+        num_draws: draws of noise and timestep.
+        batch_size: images per call of the model.
+        seed: of the draws.
+        show_progress: whether a bar with the time left goes to stderr.
+    """
+
+    def __init__(
+        self,
+        model: FrozenLatentDiffusion,
+        num_draws: int = 16,
+        batch_size: int = 32,
+        seed: int = 0,
+        show_progress: bool = True,
+    ) -> None:
+        self.model = model
+        self.num_draws = num_draws
+        self.batch_size = batch_size
+        self.seed = seed
+        self.show_progress = show_progress
+
+    @torch.no_grad()
+    def __call__(self, latents: Tensor, condition: Tensor, description: str = "denoising") -> Tensor:
+        """Return the loss of each of ``latents`` (n, C, h, w) under ``condition`` (1, 77, width), float64 (n,)."""
+        generator = random_stream(self.seed, "image losses", self.num_draws)
+        alphas_cumprod = self.model.alphas_cumprod.to(latents.device)
+        timesteps = stratified_timesteps(self.num_draws, len(alphas_cumprod), generator)
+        noises = torch.randn(self.num_draws, *latents.shape[1:], generator=generator)
+        total = torch.zeros(len(latents), dtype=torch.float64)
+        draws = zip(timesteps, noises, strict=True)
+        hidden = not self.show_progress
+        for timestep, noise in tqdm(draws, desc=description, total=self.num_draws, unit="draw", disable=hidden):
+            for start in range(0, len(latents), self.batch_size):
+                part = latents[start : start + self.batch_size]
+                times = timestep.to(part.device).expand(len(part))
+                own_noise = noise.to(part.device).expand_as(part)
+                noisy = add_noise(part, own_noise, times, alphas_cumprod)
+                target = denoising_target(part, own_noise, times, alphas_cumprod, self.model.prediction_type)
+                error = (self.model.predict(noisy, times, condition).float() - target).square().mean(dim=(1, 2, 3))
+                total[start : start + len(part)] += error.double().cpu()
+        return total / self.num_draws
+
+
+class MembershipInference(EvaluationPart):
     """The attack of a stranger who has the word and an image, and asks whether the word was learned from it.
 
     Two scores an image, both over the same draws of noise and timestep for all images: how low its denoising loss is
     under the word ("loss": Matsumoto et al., "Membership inference attacks against diffusion models", 2023), and how
     much lower than under the empty prompt ("gain"), which leaves out what makes an image easy for the base model
-    anyway. The figures are the areas under the ROC curve of training against held-out images of a concept: 0.5 where
+    anyway. The metrics are the areas under the ROC curve of training against held-out images of a concept: 0.5 where
     the word tells nothing.
 
     Args:
@@ -93,7 +150,7 @@ class MembershipInference:
         reason = "embeddings is null" if self.embeddings is None else "num_cases is 0"
         if self.embeddings is None or images.training is None:
             check = self._check(None, f"membership in the training of the words not tested, as {reason}")
-            return replace(undetermined("membership", _TITLE, reason), checks=[check])
+            return undetermined("membership", _TITLE, reason, [check])
         model = FrozenLatentDiffusion.from_pretrained(
             self.base_model, self.base_revision, dtype=self.dtype, device=str(self.device)
         )
@@ -112,39 +169,32 @@ class MembershipInference:
             for name, own in items.items()
         }
         losses = ImageLosses(model, self.num_draws, self.batch_size, self.seed, self.show_progress)
-        figures: dict[str, dict[str, IntervalEstimate]] = {}
+        metrics: dict[str, dict[str, IntervalEstimate]] = {}
         for concept in images.concepts:
             patients = [
                 [item["patient_id"] for item in items[name] if item["concept"] == concept]
                 for name in ("training", "held-out")
             ]
             scores = self._scores(losses, words[concept], latents)
-            figures[concept] = {
+            metrics[concept] = {
                 name: replace(
                     self.auc(*own, (patients[0], patients[1])), counts=dict(zip(sets, map(len, own), strict=True))
                 )
                 for name, own in scores.items()
             }
-        for concept, own in figures.items():
-            for name, figure in own.items():
-                logger.info("membership of %s by %s: AUC %s", concept, name, figure)
-        told = {concept: max(own.values(), key=lambda each: each.low) for concept, own in figures.items()}
+        told = {concept: max(own.values(), key=lambda each: each.low) for concept, own in metrics.items()}
         worst = max(told, key=lambda concept: told[concept].low)
         is_passed = told[worst].low <= self.max_auc
         statement = f"{worst} {'does not tell' if is_passed else 'tells'} its training images: AUC {told[worst]}"
-        return PartResult(
-            "membership", figures, _section(figures), f"{statement}.", [self._check(is_passed, statement)]
-        )
+        checks = [self._check(is_passed, statement)]
+        return PartResult("membership", metrics, [_section(metrics)], [f"{statement}."], checks)
 
     def _check(self, is_passed: bool | None, statement: str) -> SharingCheck:
         return SharingCheck("membership", is_passed, statement, {"max_membership_auc": self.max_auc})
 
-    def _fitting(
-        self, images: Dataset[dict[str, Any]], model: FrozenLatentDiffusion, concepts: Sequence[str]
-    ) -> list[dict[str, Any]]:
+    def _fitting(self, images: Images, model: FrozenLatentDiffusion, concepts: Sequence[str]) -> list[dict[str, Any]]:
         """Return the items of the concepts, which must be of the base model's size."""
-        items = [images[index] for index in range(len(images))]  # type: ignore[arg-type]
-        own = [item for item in items if item["concept"] in concepts]
+        own = [item for item in items_of(images) if item["concept"] in concepts]
         edge = own[0]["image"].shape[-1] if own else model.image_size
         if edge != model.image_size:
             raise DataError(
@@ -177,12 +227,14 @@ class MembershipInference:
         }
 
 
-def _section(figures: dict[str, dict[str, IntervalEstimate]]) -> list[str]:
-    rows = [(f"{concept}: {_WORDS[name]}", each) for concept, own in figures.items() for name, each in own.items()]
-    return [
-        f"<h2>{_TITLE}</h2>",
-        "<p>Can one who has a word and an image tell whether the word was learned from that image? Area under the ROC "
-        "curve of images that it was learned from against held-out ones, by the denoising loss under the word and by "
-        "how much lower it is than under the empty prompt. 0.5 is chance, 1 is certainty.</p>",
-        figures_table(rows, "AUC", "word and score"),
-    ]
+def _section(metrics: dict[str, dict[str, IntervalEstimate]]) -> Section:
+    rows = [(f"{concept}: {_WORDS[name]}", each) for concept, own in metrics.items() for name, each in own.items()]
+    return Section(
+        _TITLE,
+        [
+            "Can one who has a word and an image tell whether the word was learned from that image? Area under the ROC "
+            "curve of images that it was learned from against held-out ones, by the denoising loss under the word and "
+            "by how much lower it is than under the empty prompt. 0.5 is chance, 1 is certainty.",
+            metrics_table(rows, "AUC", "word and score"),
+        ],
+    )

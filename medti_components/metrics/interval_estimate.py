@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A figure that never travels without its interval and the number of images behind it."""
+"""A metric that never travels without its interval and the number of images behind it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A figure with its confidence interval.
+    """A metric with its confidence interval.
 
     Args:
         value: the point estimate.
         low: lower end of the interval.
         high: upper end of the interval.
-        counts: number of images in each group that the figure was computed on, by the group's name.
+        counts: number of images in each group that the metric was computed on, by the group's name.
         method: how the interval was made, in a few words.
         confidence: nominal coverage of the interval, in (0, 1).
 
@@ -54,13 +54,13 @@ class IntervalEstimate:
         }
 
 
-def plain_figures(figures: Any) -> Any:
-    """Return figures in mappings of any depth as a JSON file holds them.
+def plain_metrics(metrics: Any) -> Any:
+    """Return metrics in mappings of any depth as a JSON file holds them.
 
-    >>> plain_figures({"auc": {"real": IntervalEstimate(0.5, 0.4, 0.6, {"real": 9}, "exact"), "other": None}})["auc"]
+    >>> plain_metrics({"auc": {"real": IntervalEstimate(0.5, 0.4, 0.6, {"real": 9}, "exact"), "other": None}})["auc"]
     {'real': {'value': 0.5, 'interval': [0.4, 0.6], 'confidence': 0.95, 'method': 'exact', 'n': {'real': 9}},
     'other': None}
     """
-    if isinstance(figures, Mapping):
-        return {name: plain_figures(figure) for name, figure in figures.items()}
-    return figures.as_dict() if isinstance(figures, IntervalEstimate) else figures
+    if isinstance(metrics, Mapping):
+        return {name: plain_metrics(metric) for name, metric in metrics.items()}
+    return metrics.as_dict() if isinstance(metrics, IntervalEstimate) else metrics

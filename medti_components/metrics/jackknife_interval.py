@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interval for any figure of several sets of images, from subsets of them."""
+"""An interval for any metric of several sets of images, from subsets of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
@@ -15,7 +15,7 @@ from medti_components.random_streams import random_stream
 class JackknifeInterval:
     """Leave one group of images out at a time: value -+ t * sd, the variance as the delete-a-group jackknife has it.
 
-    Each set is divided into G groups at random; with theta_g the figure without group g, its variance due to the set
+    Each set is divided into G groups at random; with theta_g the metric without group g, its variance due to the set
     is (G - 1) / G * sum_g (theta_g - mean theta)^2, and those of independent sets add up (Efron and Tibshirani, "An
     Introduction to the Bootstrap", 1993, chapter 11). A bootstrap draws images twice, which distances to nearest
     neighbours and covariances of few images take for a change of the distribution; a subset does not.
@@ -38,17 +38,17 @@ class JackknifeInterval:
 
     def __call__(
         self,
-        figure: Callable[[Sequence[Tensor]], Tensor],
+        metric: Callable[[Sequence[Tensor]], Tensor],
         counts: Mapping[str, int],
         lowest: float = -inf,
         highest: float = inf,
     ) -> IntervalEstimate:
-        """Return a figure with its interval.
+        """Return a metric with its interval.
 
         Args:
-            figure: of the images that are left in each set, given by their indices in order.
+            metric: of the images that are left in each set, given by their indices in order.
             counts: number of images of each set, by the set's name.
-            lowest: the figure can't be below; the interval ends there.
+            lowest: the metric can't be below; the interval ends there.
             highest: likewise above.
         """
         everything = [torch.arange(count) for count in counts.values()]
@@ -61,11 +61,11 @@ class JackknifeInterval:
                 kept = torch.ones(count, dtype=torch.bool)
                 kept[group] = False
                 chosen = [kept.nonzero()[:, 0] if each == position else all_ for each, all_ in enumerate(everything)]
-                values.append(float(figure(chosen)))
+                values.append(float(metric(chosen)))
             spread = torch.tensor(values, dtype=torch.float64)
             variance += (len(groups) - 1) * float(spread.var(correction=0))
             freedom += len(groups) - 1
-        value = float(figure(everything))
+        value = float(metric(everything))
         margin = float(student.ppf(0.5 + self.confidence / 2, max(freedom, 1))) * variance**0.5
         return IntervalEstimate(
             value,

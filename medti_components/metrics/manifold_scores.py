@@ -69,14 +69,14 @@ class ManifoldScores:
             real_radii = _radii(within_y[columns][:, columns], k)
             return apart < real_radii[None], apart < _radii(within_x[rows][:, rows], k)[:, None]
 
-        figures: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
+        metrics: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
             "precision": lambda chosen: balls(chosen)[0].any(dim=1).double().mean(),
             "recall": lambda chosen: balls(chosen)[1].any(dim=0).double().mean(),
             "density": lambda chosen: balls(chosen)[0].double().sum(dim=1).mean() / k,
             "coverage": lambda chosen: balls(chosen)[0].any(dim=0).double().mean(),
         }
         counts = {"images": len(x), "reference": len(y)}
-        estimates = {name: self.interval(figure, counts, lowest=0.0) for name, figure in figures.items()}
+        estimates = {name: self.interval(metric, counts, lowest=0.0) for name, metric in metrics.items()}
         totals = {"precision": len(x), "recall": len(y), "coverage": len(y)}
         return {
             name: _at_least_wilson(estimate, totals[name]) if name in totals else estimate

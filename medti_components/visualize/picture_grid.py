@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures side by side, with a title a row and a title a picture."""
+"""Pictures side by side: bare ones for a report, and figures with a title per row and per picture."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
 from medti_components.files import write_atomically
 from medti_components.handlers.contact_sheet_saver import outline_of
@@ -64,6 +66,30 @@ class PictureGrid:
         with write_atomically(path) as temporary:
             figure.savefig(temporary, format="png", dpi=120)
         return path
+
+
+def grid_png(columns: Sequence[Tensor], smallest_edge: int = 128, in_colour: bool = False) -> bytes:
+    """Return images as a PNG, a column each: channels (H, W) in [-1, 1] one below the other, in grey.
+
+    Args:
+        columns: (channels, H, W) each, all of one shape.
+        smallest_edge: small images are enlarged to about as many pixels.
+        in_colour: the three channels are red, green and blue, and make one picture.
+    """
+    if in_colour:
+        pixels = torch.cat([column.permute(1, 2, 0) for column in columns], dim=1)
+    else:
+        pixels = torch.cat([torch.cat(list(column), dim=0) for column in columns], dim=1)
+    shown = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+    scale = max(1, smallest_edge // columns[0].shape[-1])
+    buffer = io.BytesIO()
+    Image.fromarray(shown.repeat(scale, axis=0).repeat(scale, axis=1)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def named_channels(image: Tensor, channel_names: Sequence[str] | None) -> Tensor:
+    """Return the channels (C, H, W) that a report shows: those that have names, or red, green and blue."""
+    return image[: 3 if channel_names is None else len(channel_names)]
 
 
 def read_picture(path: Path) -> np.ndarray | None:

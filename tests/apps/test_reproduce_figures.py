@@ -26,8 +26,8 @@ from medti_components.apps.reproduction import inpainting_figures as inpainting
 from medti_components.apps.reproduction.step_chain import record_of
 from medti_components.bundle.keys import check_key
 from medti_components.errors import ConfigError, TrainingError
-from medti_components.metrics.inpainting_fidelity import InpaintingFidelity
 from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.prompt_fidelity import InpaintingFidelity
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN = REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs" / "train.json"

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from report_pages import page_of
 from smooth_images import smooth_images
 from torch import Tensor, nn
 
 from medti_components.errors import ConfigError
 from medti_components.evaluation.copy_detection import CopyDetection
-from medti_components.evaluation.evaluation_part import EvaluatedImages
+from medti_components.evaluation.evaluation import EvaluatedImages
 from medti_components.evaluation.image_features import ImageFeatures
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
-from medti_components.metrics.interval_estimate import plain_figures
+from medti_components.metrics.interval_estimate import plain_metrics
 from medti_components.networks.feature_network import FeatureNetwork
 
 TRAINING = smooth_images(24, "training")
@@ -45,7 +46,7 @@ def evaluated(generated: Tensor, tmp_path: Path, training: Tensor | None = TRAIN
 
 def test_copies_are_found_among_others(tmp_path):
     result = detection()(evaluated(torch.cat([OTHERS, COPIES]), tmp_path))
-    figures = plain_figures(result.figures)
+    figures = plain_metrics(result.metrics)
     assert json.loads(json.dumps(figures)) == figures
     assert {copy["file"] for copy in figures["copies"]} == {"12.png", "13.png"}
     assert figures["share"]["generated"]["value"] == pytest.approx(2 / 14)
@@ -58,7 +59,7 @@ def test_copies_are_found_among_others(tmp_path):
 
 def test_images_of_their_own_pass(tmp_path):
     result = detection()(evaluated(OTHERS, tmp_path))
-    assert result.figures["copies"] == []
+    assert result.metrics["copies"] == []
     assert result.checks[0].is_passed
     assert result.checks[0].statement == "no copy of a training image among 12 generated images"
 
@@ -70,7 +71,7 @@ def test_a_share_of_copies_may_be_allowed(tmp_path):
 
 
 def test_copies_are_not_authentic_and_held_out_images_mostly_are(tmp_path):
-    shares = detection()(evaluated(TRAINING, tmp_path)).figures["authenticity"]
+    shares = detection()(evaluated(TRAINING, tmp_path)).metrics["authenticity"]
     assert shares["generated"].value == 0
     assert shares["real"].value > 0.2
 
@@ -92,7 +93,7 @@ def test_images_of_one_patient_are_not_compared_with_each_other():
 
 
 def test_report_shows_pairs_and_histograms(tmp_path):
-    page = "\n".join(detection(num_pairs=3)(evaluated(torch.cat([OTHERS, COPIES]), tmp_path)).html)
+    page = page_of(detection(num_pairs=3)(evaluated(torch.cat([OTHERS, COPIES]), tmp_path)).sections)
     assert page.count('src="data:image/png;base64,') == 2
     assert page.count('<th scope="row">1</th>') == 1 and '<th scope="row">4</th>' not in page
     assert page.count("<td>copy</td>") == 2 and page.count("<td>no copy</td>") == 1
@@ -100,7 +101,7 @@ def test_report_shows_pairs_and_histograms(tmp_path):
 
 def test_without_training_images_nothing_is_tested(tmp_path):
     result = detection()(evaluated(OTHERS, tmp_path, training=None))
-    assert result.figures == {"undetermined": "num_cases is 0"}
+    assert result.metrics == {"undetermined": "num_cases is 0"}
     assert result.checks[0].is_passed is None
 
 
@@ -114,7 +115,7 @@ def test_without_training_images_nothing_is_tested(tmp_path):
 def test_too_few_images_are_no_test(tmp_path, training, held_out, reason):
     images = replace(evaluated(OTHERS, tmp_path, TRAINING[:training]), reference=items(HELD_OUT[:held_out]))
     result = detection()(images)
-    assert result.figures == {"undetermined": reason}
+    assert result.metrics == {"undetermined": reason}
     (check,) = result.checks
     assert (check.is_passed, check.statement) == (None, f"copies not tested, as {reason}")
 

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from medti_components.evaluation.image_losses import ImageLosses
+from medti_components.evaluation.membership_inference import ImageLosses
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 LATENTS = torch.randn(5, 4, 4, 4, generator=torch.Generator().manual_seed(0))

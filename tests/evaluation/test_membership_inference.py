@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from medti_components.errors import ConfigError, DataError, EmbeddingError
-from medti_components.evaluation.evaluation_part import EvaluatedImages
-from medti_components.evaluation.image_losses import ImageLosses
-from medti_components.evaluation.membership_inference import MembershipInference
+from medti_components.evaluation.evaluation import EvaluatedImages
+from medti_components.evaluation.membership_inference import ImageLosses, MembershipInference
 from medti_components.networks.embedding_files.embedding_file import save_embedding
 
 CONCEPTS = ["<healthy>", "<ill>"]
@@ -48,15 +47,15 @@ def evaluated(tmp_path: Path, **sets: Any) -> EvaluatedImages:
 
 def test_a_word_that_knows_nothing_tells_nothing(words, micro_base, tmp_path):
     result = inference(words, micro_base)(evaluated(tmp_path))
-    assert set(result.figures) == {*CONCEPTS}
-    for figures in result.figures.values():
+    assert set(result.metrics) == {*CONCEPTS}
+    for figures in result.metrics.values():
         assert set(figures) == {"loss", "gain"}
         assert figures["gain"].counts == {"training": 4, "held-out": 4}
     (check,) = result.checks
     assert check.is_passed
     assert re.match(r"<\w+> does not tell its training images: AUC ", check.statement)
     assert check.limits == {"max_membership_auc": 0.6}
-    assert "<h2>Membership</h2>" in result.html[0]
+    assert [section.title for section in result.sections] == ["Membership"]
 
 
 def test_a_word_that_tells_is_not_safe(words, micro_base, tmp_path, monkeypatch):
@@ -69,8 +68,8 @@ def test_a_word_that_tells_is_not_safe(words, micro_base, tmp_path, monkeypatch)
     monkeypatch.setattr(ImageLosses, "__call__", call)
     sets = {name: items(seed, number=30) for seed, name in enumerate(("reference", "training"), start=1)}
     result = inference(words, micro_base)(evaluated(tmp_path, **sets))
-    assert result.figures["<ill>"]["loss"].value == 1
-    assert result.figures["<healthy>"]["loss"].value == pytest.approx(0.5)
+    assert result.metrics["<ill>"]["loss"].value == 1
+    assert result.metrics["<healthy>"]["loss"].value == pytest.approx(0.5)
     assert result.checks[0].is_passed is False
     assert result.checks[0].statement.startswith("<ill> tells its training images: AUC 1.000 [")
 
@@ -78,14 +77,14 @@ def test_a_word_that_tells_is_not_safe(words, micro_base, tmp_path, monkeypatch)
 def test_images_of_other_concepts_are_left_out(words, micro_base, tmp_path):
     reference = items(1) + items(3, concepts=["<other>"])
     result = inference(words, micro_base)(evaluated(tmp_path, reference=reference))
-    assert result.figures["<ill>"]["loss"].counts["held-out"] == 4
+    assert result.metrics["<ill>"]["loss"].counts["held-out"] == 4
 
 
 @pytest.mark.parametrize("reason", ["embeddings is null", "num_cases is 0"])
 def test_what_is_not_tested_is_said(reason, words, micro_base, tmp_path):
     given = (None, items(2)) if reason == "embeddings is null" else (words, None)
     result = inference(given[0], micro_base)(evaluated(tmp_path, training=given[1]))
-    assert result.figures == {"undetermined": reason}
+    assert result.metrics == {"undetermined": reason}
     assert result.checks[0].is_passed is None
     assert result.checks[0].statement == f"membership in the training of the words not tested, as {reason}"
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from medti_components.evaluation.image_features import ImageFeatures
-from medti_components.evaluation.published_distance import PublishedDistance, standardized_pixels
+from medti_components.evaluation.image_quality import PublishedDistance, standardized_pixels
 from medti_components.metrics.frechet_distance import frechet_distance
 from medti_components.networks.feature_network import FeatureNetwork
 

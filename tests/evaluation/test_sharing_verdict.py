@@ -4,7 +4,7 @@ import json
 import pytest
 
 from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary, read_evaluation
-from medti_components.evaluation.sharing_verdict import SharingCheck, SharingVerdict
+from medti_components.evaluation.evaluation import SharingCheck, SharingVerdict
 
 NO_COPIES = SharingCheck("copies", True, "no copies", {"max_copy_share": 0.0})
 COPIES = SharingCheck("copies", False, "3 of 200 are copies")

@@ -4,7 +4,7 @@ import pytest
 from torch import from_numpy
 from torchmetrics.functional.classification import binary_calibration_error
 
-from medti_components.metrics.calibration import Calibration
+from medti_components.metrics.roc_auc import Calibration
 
 
 def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from smooth_images import smooth_images
 
-from medti_components.metrics.detail_correlation import detail_correlation
+from medti_components.metrics.aligned_correlation import detail_correlation
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medti_components.errors import DataError
-from medti_components.metrics.detection_rate import DetectionRate
+from medti_components.metrics.prompt_fidelity import DetectionRate
 
 
 def test_an_image_counts_when_all_that_was_asked_for_is_seen():

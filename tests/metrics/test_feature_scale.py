@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medti_components.errors import DataError
-from medti_components.metrics.feature_scale import FeatureScale
+from medti_components.metrics.kernel_inception_distance import FeatureScale
 
 
 def test_own_features_get_zero_mean_and_unit_mean_variance() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medti_components.errors import DataError
-from medti_components.metrics.interpolation_trend import InterpolationTrend
+from medti_components.metrics.prompt_fidelity import InterpolationTrend
 
 WEIGHTS = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medti_components.errors import DataError
-from medti_components.metrics.paired_auc_difference import PairedAucDifference
+from medti_components.metrics.roc_auc import PairedAucDifference
 
 IS_POSITIVE = torch.tensor([True] * 2 + [False] * 2)
 PATIENTS = ["a", "b", "c", "d"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medti_components.errors import ConfigError, DataError
-from medti_components.metrics.tail_threshold import TailThreshold
+from medti_components.metrics.nearest_source import TailThreshold
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.001])

@@ -18,6 +18,7 @@ from medti_components.errors import BundleError
 DISTRIBUTION = "medti"
 PACKAGE = medti_components.__name__
 SOURCE = Path(medti_components.__file__).parent
+BESIDE = (".safetensors", ".html")  # a network's weights, a report's template: of the module's name, beside it
 HAVE_OWN_KEYS = ("monai", "numpy", "torch")  # in metadata.json
 
 
@@ -36,9 +37,9 @@ def copy_components(folder: Path) -> str:
     for file, text in sources.items():
         (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / name / file).write_text(renamed(text, name), encoding="utf-8", newline="\n")
-        weights = (SOURCE / file).with_suffix(".safetensors")  # those that a network comes with lie beside it
-        if weights.is_file():
-            shutil.copyfile(weights, (folder / name / file).with_suffix(".safetensors"))
+        for suffix in BESIDE:
+            if (beside := (SOURCE / file).with_suffix(suffix)).is_file():
+                shutil.copyfile(beside, (folder / name / file).with_suffix(suffix))
     for path, text in configs.items():
         path.write_text(renamed(text, name), encoding="utf-8", newline="\n")
     return name

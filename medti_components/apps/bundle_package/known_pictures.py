@@ -12,8 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medti_components.errors import DataError
-from medti_components.metrics.aligned_correlation import AlignedCorrelation
-from medti_components.metrics.detail_correlation import detail_correlation
+from medti_components.metrics.aligned_correlation import AlignedCorrelation, detail_correlation
 
 EDGE = 64  # pixels along which pictures are compared
 SMALLEST_TILE = 32

@@ -17,8 +17,7 @@ from medti_components.data.classification.classified_cases import ClassifiedCase
 from medti_components.errors import ConfigError, DataError
 from medti_components.files import write_atomically, write_text_atomically
 from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.metrics.paired_auc_difference import PairedAucDifference
-from medti_components.metrics.roc_auc import pairs_won
+from medti_components.metrics.roc_auc import PairedAucDifference, pairs_won
 
 REAL_ONLY, DUPLICATED, SYNTHETIC_ONLY = "real", "real_duplicated", "synthetic_many"
 

@@ -13,14 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from medti_components.apps.reproduction.quality_table import estimate_of
-from medti_components.evaluation.classified_images import classify_images
+from medti_components.evaluation.classifier_comparison import classify_images
 from medti_components.evaluation.findings.finding_concepts import FindingConcepts
-from medti_components.evaluation.findings.inpainted_images import InpaintedImages
-from medti_components.evaluation.findings.interpolated_images import InterpolatedImages
+from medti_components.evaluation.findings.judged_images import InpaintedImages, InterpolatedImages
 from medti_components.files import write_text_atomically
-from medti_components.metrics.inpainting_fidelity import InpaintingFidelity, inpainting_fidelity
-from medti_components.metrics.interpolation_trend import InterpolationTrend
 from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.prompt_fidelity import InpaintingFidelity, InterpolationTrend, inpainting_fidelity
 from medti_components.networks.finding_classifier import FindingClassifier
 
 

@@ -2,8 +2,6 @@
 """Is the heart of generated chest radiographs on the side where it belongs?"""
 
 from collections.abc import Mapping
-from html import escape
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +12,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from medti_components.errors import DataError
 from medti_components.evaluation.concept_images import ConceptImages
-from medti_components.evaluation.evaluation_part import EvaluatedImages, PartResult, undetermined
+from medti_components.evaluation.evaluation import EvaluatedImages, EvaluationPart, PartResult, undetermined
 from medti_components.metrics.exact_share import exact_share, share_difference
 from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.visualize.report_page import figures_table, grid_png, picture
+from medti_components.visualize.picture_grid import grid_png
+from medti_components.visualize.report import Block, Picture, Section, Subheading
+from medti_components.visualize.tables import metrics_table
 
 _HEADING = "Are left and right kept?"
 _WORDS = {
@@ -75,12 +75,11 @@ class AsymmetryAxis:
         return ((grey - grey.flip(-1)) / 2)[..., : self.size // 2].flatten(1).numpy()
 
 
-class LeftRightOrder:
+class LeftRightOrder(EvaluationPart):
     """Share of images that resemble real images more than these' mirror images, and how strongly, against real.
 
     What is on which side is learned from the real images that the words were learned from (:class:`AsymmetryAxis`);
     neither held-out nor generated images have a part in it. Held-out real images show how often the measure is right.
-
     """
 
     def __call__(self, images: EvaluatedImages) -> PartResult:
@@ -97,35 +96,35 @@ class LeftRightOrder:
         axis = AsymmetryAxis(learned_from)
         scores: dict[str, dict[str, Tensor]] = {concept: {} for concept in (_ALL, *images.concepts)}
         means = [learned_from.mean(dim=0)]
-        for name, dataset in (("real", images.reference), ("generated", images.generated)):
+        for name, dataset in (("real", images.reference), ("generated", images.generated or [])):
             own = {concept: ConceptImages.of(dataset, concept, name).images for concept in images.concepts}
             for concept, each in own.items():
                 scores[concept][name] = axis(each)
             scores[_ALL][name] = torch.cat([scores[concept][name] for concept in images.concepts])
             means.append(torch.cat(list(own.values())).mean(dim=0))
         order = {concept: _order(own) for concept, own in scores.items()}
-        figures = {"order": order, "num_calibration_images": len(learned_from)}
         kept = order[_ALL]
         summary = (
             f"Left and right are kept in {kept['generated'].value:.0%} of the generated images, as far as the measure "
             f"can tell; of real ones it says so of {kept['real'].value:.0%}, and of chance it would of 50%."
         )
-        shown = picture(
+        shown = Picture(
             grid_png([torch.cat([mean[:1], 3 * (mean - mean.flip(-1))[:1]]) for mean in means], smallest_edge=256),
             "Mean of the real images that were learned from, of held-out real and of generated images; below, what "
             "differs from the mirror image: bright where the image is brighter than on its other side",
         )
-        return PartResult("modality", figures, [*_tables(figures), shown], summary)
+        metrics = {"order": order, "num_calibration_images": len(learned_from)}
+        return PartResult("modality", metrics, [_section(order, len(learned_from), shown)], [summary])
 
 
 def _order(scores: Mapping[str, Tensor]) -> dict[str, IntervalEstimate]:
     kept = {name: own > 0 for name, own in scores.items()}
-    figures = {name: exact_share(float(own.double().mean()), len(own), "images") for name, own in kept.items()}
-    figures["difference"] = share_difference(kept["generated"], kept["real"], ("generated", "real"))
+    metrics = {name: exact_share(float(own.double().mean()), len(own), "images") for name, own in kept.items()}
+    metrics["difference"] = share_difference(kept["generated"], kept["real"], ("generated", "real"))
     for name, own in scores.items():
         if len(own) > 1:
-            figures[f"asymmetry of {name}"] = _mean(own)
-    return figures
+            metrics[f"asymmetry of {name}"] = _mean(own)
+    return metrics
 
 
 def _mean(scores: Tensor, confidence: float = 0.95) -> IntervalEstimate:
@@ -134,23 +133,21 @@ def _mean(scores: Tensor, confidence: float = 0.95) -> IntervalEstimate:
     return IntervalEstimate(float(scores.mean()), low, high, {"images": len(scores)}, "Student's t", confidence)
 
 
-def _tables(figures: Mapping[str, Any]) -> list[str]:
-    parts = [
-        f"<h2>{_HEADING}</h2>",
-        "<p>The patient's left is on the right of a radiograph: there lie most of the heart and the aortic knob, and "
-        "the diaphragm stands lower. Counted are images that resemble real ones more than these' mirror images. A word "
-        "that has lost the sides gives 50 %, one that keeps them as much as held-out real images.</p>",
-        f"<p>What differs between the sides was learned from {figures['num_calibration_images']} real images, those of "
-        "the words. A mirrored real image is taken for mirrored exactly as often as the image itself for right. The "
-        "asymmetry is 1 for the mean of these images, 0 where both sides are alike, negative where they are "
-        "exchanged.</p>",
+def _section(order: Mapping[str, Mapping[str, IntervalEstimate]], num_learned_from: int, shown: Picture) -> Section:
+    blocks: list[Block] = [
+        "The patient's left is on the right of a radiograph: there lie most of the heart and the aortic knob, and the "
+        "diaphragm stands lower. Counted are images that resemble real ones more than these' mirror images. A word "
+        "that has lost the sides gives 50 %, one that keeps them as much as held-out real images.",
+        f"What differs between the sides was learned from {num_learned_from} real images, those of the words. A "
+        "mirrored real image is taken for mirrored exactly as often as the image itself for right. The asymmetry is 1 "
+        "for the mean of these images, 0 where both sides are alike, negative where they are exchanged.",
     ]
-    for concept, own in figures["order"].items():
-        shares = [(_WORDS[name], figure) for name, figure in own.items() if not name.startswith("asymmetry")]
-        means = [(_WORDS[name], figure) for name, figure in own.items() if name.startswith("asymmetry")]
-        parts += [
-            f"<h3>{escape('all concepts' if concept == _ALL else concept)}</h3>",
-            figures_table(shares, "share in order"),
+    for concept, own in order.items():
+        shares = [(_WORDS[name], metric) for name, metric in own.items() if not name.startswith("asymmetry")]
+        means = [(_WORDS[name], metric) for name, metric in own.items() if name.startswith("asymmetry")]
+        blocks += [
+            Subheading("all concepts" if concept == _ALL else concept),
+            metrics_table(shares, "share in order"),
+            *([metrics_table(means, "mean asymmetry")] if means else []),
         ]
-        parts += [figures_table(means, "mean asymmetry")] if means else []
-    return parts
+    return Section(_HEADING, [*blocks, shown])

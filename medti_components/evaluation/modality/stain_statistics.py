@@ -2,20 +2,20 @@
 """Are generated sections stained as real ones are?"""
 
 from collections.abc import Hashable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from medti_components.evaluation.concept_images import ConceptImages
-from medti_components.evaluation.evaluation_part import EvaluatedImages, PartResult
+from medti_components.evaluation.evaluation import EvaluatedImages, EvaluationPart, PartResult
+from medti_components.metrics.bootstrap_interval import percentile_interval, resample_patients
 from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.metrics.roc_auc import resample_patients
 from medti_components.random_streams import random_stream
-from medti_components.visualize.report_page import picture, plain_table, plot_png
+from medti_components.visualize.plots import scatter_plot
+from medti_components.visualize.report import Block, Picture, Section, Subheading
+from medti_components.visualize.tables import Table, listed_counts
 
 # Optical density (R, G, B) of a unit of hematoxylin, eosin and DAB, here what the first two leave; Ruifrok and
 # Johnston, Anal Quant Cytol Histol 23:291-299, 2001.
@@ -23,7 +23,7 @@ _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 STATISTICS = ("hematoxylin, mean", "hematoxylin, spread", "eosin, mean", "eosin, spread", "brightness, mean")
 _HEADING = "Are sections stained as real ones are?"
 _WORDS = {"generated": "generated", "more real": "other real"}
-_FIGURES = {"standardised_difference": "standardised difference", "distance": "distance"}
+_MEASURES = {"standardised_difference": "standardised difference", "distance": "distance"}
 
 
 def stain_amounts(images: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def stain_table(images: Tensor) -> np.ndarray:
     return torch.stack(columns, dim=1).numpy() + 0.0
 
 
-class StainStatistics:
+class StainStatistics(EvaluationPart):
     """Amounts of hematoxylin and eosin of each image, generated against held-out real, by concept.
 
     For each statistic the standardised difference of the means (Cohen's d: generated less real, by the pooled standard
@@ -89,20 +89,19 @@ class StainStatistics:
         """
         sets = {"generated": images.generated, "more real": images.training, "real": images.reference}
         present = {name: dataset for name, dataset in sets.items() if dataset is not None}
-        figures: dict[str, dict[str, Any]] = {}
+        metrics: dict[str, dict[str, Any]] = {}
         tables: dict[str, dict[str, np.ndarray]] = {}
         for concept in images.concepts:
             own = {name: ConceptImages.of(dataset, concept, name) for name, dataset in present.items()}
             tables[concept] = {name: stain_table(each.images) for name, each in own.items()}
-            figures[concept] = {}
+            metrics[concept] = {}
             for column, statistic in enumerate(STATISTICS):
                 values = {name: table[:, column] for name, table in tables[concept].items()}
-                figures[concept][statistic] = {"mean": {name: float(each.mean()) for name, each in values.items()}}
-                for name in values.keys() - {"real"}:
+                metrics[concept][statistic] = {"mean": {name: float(each.mean()) for name, each in values.items()}}
+                for name in (each for each in values if each != "real"):
                     patients = own[name].patients, own["real"].patients
-                    figures[concept][statistic][name] = self._compared(values[name], values["real"], name, patients)
-        shown = picture(_scatter_png(tables), "An image a point: mean hematoxylin and eosin, in optical density")
-        return PartResult("modality", figures, _sections(figures, shown), _summary(figures))
+                    metrics[concept][statistic][name] = self._compared(values[name], values["real"], name, patients)
+        return PartResult("modality", metrics, [_section(metrics, _scatter(tables))], _summary(metrics))
 
     def _compared(
         self, first: np.ndarray, second: np.ndarray, name: str, patients: tuple[Sequence[Hashable], Sequence[Hashable]]
@@ -111,16 +110,16 @@ class StainStatistics:
         whole = [np.ones((1, len(values))) for values in (first, second)]
         drawn = [weights.numpy() for weights in resample_patients(patients, self.num_resamples, stream)]
         counts = {name: len(first), "real": len(second)}
-        figures: dict[str, IntervalEstimate | None] = {}
-        for figure, measure in (("standardised_difference", cohens_d), ("distance", wasserstein)):
+        compared: dict[str, IntervalEstimate | None] = {}
+        for key, measure in (("standardised_difference", cohens_d), ("distance", wasserstein)):
             value = float(measure(first, second, *whole)[0])
-            figures[figure] = None
+            compared[key] = None
             if not np.isnan(value):
-                tail = (1 - self.confidence) / 2
-                low, high = np.nanquantile(measure(first, second, *drawn), (tail, 1 - tail))
-                method = "bootstrap over patients"
-                figures[figure] = IntervalEstimate(value, float(low), float(high), counts, method, self.confidence)
-        return figures
+                resampled = measure(first, second, *drawn)
+                compared[key] = percentile_interval(
+                    value, resampled, counts, "bootstrap over patients", self.confidence
+                )
+        return compared
 
 
 def cohens_d(
@@ -172,65 +171,63 @@ def wasserstein(
     return np.abs(np.cumsum(shares[:, order], axis=1)[:, :-1]) @ np.diff(values[order])
 
 
-def _largest(figures: Mapping[str, Any]) -> tuple[str, str, IntervalEstimate] | None:
-    """Return concept, statistic and figure of the generated images' largest standardised difference."""
+def _largest(metrics: Mapping[str, Any]) -> tuple[str, str, IntervalEstimate] | None:
+    """Return concept, statistic and value of the generated images' largest standardised difference."""
     found = [
         (concept, statistic, own["generated"]["standardised_difference"])
-        for concept, statistics in figures.items()
+        for concept, statistics in metrics.items()
         for statistic, own in statistics.items()
     ]
     known = [each for each in found if each[2] is not None]
     return max(known, key=lambda each: abs(each[2].value)) if known else None
 
 
-def _summary(figures: Mapping[str, Any]) -> str:
-    largest = _largest(figures)
+def _summary(metrics: Mapping[str, Any]) -> list[str]:
+    largest = _largest(metrics)
     if largest is None:
-        return ""
-    concept, statistic, figure = largest
-    size = "hardly" if abs(figure.value) < 0.5 else "moderately" if abs(figure.value) < 0.8 else "clearly"
-    return (
+        return []
+    concept, statistic, difference = largest
+    size = "hardly" if abs(difference.value) < 0.5 else "moderately" if abs(difference.value) < 0.8 else "clearly"
+    return [
         f"The stain of generated images differs {size} from that of real ones: most in {statistic}, of {concept}, by "
-        f"{figure.value:+.1f} standard deviations [{figure.low:.1f}, {figure.high:.1f}]."
-    )
-
-
-def _sections(figures: Mapping[str, Mapping[str, Any]], shown: str) -> list[str]:
-    parts = [
-        f"<h2>{_HEADING}</h2>",
-        "<p>Hematoxylin stains nuclei blue, eosin the rest pink. How much of each an image holds is computed from its "
-        "colours (Ruifrok and Johnston 2001), in optical density; the spread is that over the image's pixels.</p>",
-        shown,
-        "<p>The standardised difference is generated less real in standard deviations between images (Cohen's d): 0.2 "
-        "is small, 0.5 moderate, 0.8 large. The distance (Wasserstein's) also sees a difference in variety; it is "
-        "never zero, so read it against that of other real images. All are against held-out real images.</p>",
+        f"{difference.value:+.1f} standard deviations [{difference.low:.1f}, {difference.high:.1f}]."
     ]
-    for concept, statistics in figures.items():
+
+
+def _section(metrics: Mapping[str, Mapping[str, Any]], shown: Picture) -> Section:
+    blocks: list[Block] = [
+        "Hematoxylin stains nuclei blue, eosin the rest pink. How much of each an image holds is computed from its "
+        "colours (Ruifrok and Johnston 2001), in optical density; the spread is that over the image's pixels.",
+        shown,
+        "The standardised difference is generated less real in standard deviations between images (Cohen's d): 0.2 is "
+        "small, 0.5 moderate, 0.8 large. The distance (Wasserstein's) also sees a difference in variety; it is never "
+        "zero, so read it against that of other real images. All are against held-out real images.",
+    ]
+    for concept, statistics in metrics.items():
         first = next(iter(statistics.values()))
         compared = [name for name in _WORDS if name in first]
         headings = ["statistic", *(f"mean, {_WORDS.get(name, name)}" for name in first["mean"])]
-        headings += [f"{heading}, {_WORDS[name]}" for heading in _FIGURES.values() for name in compared]
+        headings += [f"{heading}, {_WORDS[name]}" for heading in _MEASURES.values() for name in compared]
         rows = [
             [
                 statistic,
                 *(f"{mean:.3f}" for mean in own["mean"].values()),
-                *(str(own[name][figure] or "undetermined") for figure in _FIGURES for name in compared),
+                *(str(own[name][measure] or "undetermined") for measure in _MEASURES for name in compared),
             ]
             for statistic, own in statistics.items()
         ]
-        figure = first["generated"]["distance"]
-        counts = ", ".join(f"{count} {group}" for group, count in figure.counts.items())
-        note = f"<p>n: {escape(counts)}. Intervals: {figure.confidence:.0%}, {escape(figure.method)}.</p>"
-        parts += [f"<h3>{escape(concept)}</h3>", plain_table(headings, rows), note]
-    return parts
+        distance = first["generated"]["distance"]
+        note = f"n: {listed_counts(distance)}. Intervals: {distance.confidence:.0%}, {distance.method}."
+        blocks += [Subheading(concept), Table(headings, rows), note]
+    return Section(_HEADING, blocks)
 
 
-def _scatter_png(tables: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
-    figure = Figure(figsize=(4.5 * len(tables), 4), layout="constrained")
+def _scatter(tables: Mapping[str, Mapping[str, np.ndarray]]) -> Picture:
     columns = [STATISTICS.index(f"{stain}, mean") for stain in ("hematoxylin", "eosin")]
-    for axes, (concept, own) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
-        for name, marker in (("real", "o"), ("generated", "x")):
-            axes.scatter(*own[name][:, columns].T, s=14, marker=marker, label=name, alpha=0.7)
-        axes.set(xlabel="hematoxylin", ylabel="eosin", title=concept)
-        axes.legend()
-    return plot_png(figure)
+    panels = {
+        concept: {name: own[name][:, columns] for name in ("real", "generated")} for concept, own in tables.items()
+    }
+    return Picture(
+        scatter_plot(panels, ("hematoxylin", "eosin")),
+        "An image a point: mean hematoxylin and eosin, in optical density",
+    )

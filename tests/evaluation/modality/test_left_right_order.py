@@ -3,11 +3,12 @@ import re
 
 import pytest
 import torch
+from report_pages import page_of
 
 from medti_components.data.datasets.radiographs import FINDINGS
 from medti_components.data.phantoms.chest_phantom import chest_phantom
 from medti_components.errors import DataError
-from medti_components.evaluation.evaluation_part import EvaluatedImages
+from medti_components.evaluation.evaluation import EvaluatedImages
 from medti_components.evaluation.modality.left_right_order import AsymmetryAxis, LeftRightOrder
 
 TOKENS = [f"<chest_xray_{finding}>" for finding in FINDINGS]
@@ -43,7 +44,7 @@ def mirrored(items):
 
 
 def test_mirrored_phantoms_are_told_from_others(learned_from, held_out, tmp_path):
-    order = measured(mirrored(held_out), held_out, learned_from, tmp_path).figures["order"]["all"]
+    order = measured(mirrored(held_out), held_out, learned_from, tmp_path).metrics["order"]["all"]
     assert order["real"].value >= 0.95
     assert order["generated"].value == 1 - order["real"].value  # here: the same images, mirrored
     assert order["asymmetry of generated"].value == pytest.approx(-order["asymmetry of real"].value)
@@ -54,11 +55,11 @@ def test_mirrored_phantoms_are_told_from_others(learned_from, held_out, tmp_path
 def test_half_of_the_images_mirrored_is_chance(learned_from, held_out, tmp_path):
     half = [item if index % 2 else {**item, "image": item["image"].flip(-1)} for index, item in enumerate(held_out)]
     result = measured(half, held_out, learned_from, tmp_path)
-    order = result.figures["order"]["all"]
+    order = result.metrics["order"]["all"]
     assert order["generated"].low < 0.5 < order["generated"].high
     assert order["asymmetry of generated"].low < 0 < order["asymmetry of generated"].high
-    assert "of the generated images" in result.summary
-    page = "".join(result.html)
+    assert "of the generated images" in result.summary[0]
+    page = page_of(result.sections)
     assert all(token.strip("<>") in page for token in TOKENS) and "data:image/png" in page
 
 
@@ -71,7 +72,7 @@ def test_exposure_of_one_side_changes_little(learned_from, held_out):
 
 def test_without_images_to_learn_from_it_is_undetermined(held_out, tmp_path):
     result = measured(held_out, held_out, None, tmp_path)
-    assert "num_cases is 0" in result.figures["undetermined"] and "Undetermined" in "".join(result.html)
+    assert "num_cases is 0" in result.metrics["undetermined"] and "Undetermined" in page_of(result.sections)
 
 
 def test_symmetric_images_cannot_be_learned_from(tmp_path):

@@ -3,11 +3,11 @@ import re
 
 import pytest
 import torch
+from report_pages import page_of
 
 from medti_components.errors import ConfigError, DataError
-from medti_components.evaluation.evaluation_part import EvaluatedImages
-from medti_components.evaluation.modality.lesion_consistency import LesionConsistency
-from medti_components.evaluation.modality.lesion_spot_detector import LesionSpotDetector
+from medti_components.evaluation.evaluation import EvaluatedImages
+from medti_components.evaluation.modality.lesion_consistency import LesionConsistency, LesionSpotDetector
 
 NEGATIVE, POSITIVE = CONCEPTS = ["<negative>", "<positive>"]
 SIZE, FIELD_OF_VIEW = 32, 64.0
@@ -43,30 +43,30 @@ def measured(tmp_path, generated, reference=None, training=None, **settings):
 
 def test_spots_are_counted_where_both_sequences_agree(tmp_path):
     result = measured(tmp_path, studies(3))
-    spots = result.figures["spots"]
+    spots = result.metrics["spots"]
     for name in ("real", "generated"):
         assert spots[POSITIVE][name].value == 1 and spots[NEGATIVE][name].value == 0
-        assert result.figures["positive_less_negative"][name].value == 1
+        assert result.metrics["positive_less_negative"][name].value == 1
     # exact interval of 12 of 12: from 0.025 ** (1 / 12)
     assert spots[POSITIVE]["real"].low == pytest.approx(0.025 ** (1 / 12))
     assert spots[POSITIVE]["difference"].value == 0 and spots[POSITIVE]["difference"].low < 0
     assert (
         result.name == "modality"
-        and "in 100% of the generated images of <positive> (real ones: 100%)" in result.summary
+        and "in 100% of the generated images of <positive> (real ones: 100%)" in result.summary[0]
     )
 
 
 @pytest.mark.parametrize("positive", ["apart", "dark"])
 def test_dark_and_bright_at_different_places_is_no_spot(tmp_path, positive):
-    spots = measured(tmp_path, studies(3, positive=positive)).figures["spots"][POSITIVE]
+    spots = measured(tmp_path, studies(3, positive=positive)).metrics["spots"][POSITIVE]
     assert spots["real"].value == 1 and spots["generated"].value == 0
     assert spots["difference"].high < 0
 
 
 def test_generated_and_held_out_images_have_no_part_in_the_threshold(tmp_path):
     first, second = measured(tmp_path, studies(3)), measured(tmp_path, studies(4, positive="dark"), studies(5))
-    assert first.figures["calibration"] == second.figures["calibration"]
-    assert first.figures["calibration"]["n"] == {"negative": 12, "positive": 12}
+    assert first.metrics["calibration"] == second.metrics["calibration"]
+    assert first.metrics["calibration"]["n"] == {"negative": 12, "positive": 12}
 
 
 def test_spots_outside_the_middle_do_not_count():
@@ -86,19 +86,19 @@ def test_the_threshold_lies_between_what_it_separates():
 
 def test_channels_are_found_by_the_names_of_the_sequences(tmp_path):
     turned = [[{**item, "image": item["image"][[2, 0, 1]]} for item in studies(seed)] for seed in (3, 1, 2)]
-    spots = measured(tmp_path, *turned, sequences=["hbv", "t2w", "adc"]).figures["spots"]
+    spots = measured(tmp_path, *turned, sequences=["hbv", "t2w", "adc"]).metrics["spots"]
     assert spots[POSITIVE]["generated"].value == 1 and spots[NEGATIVE]["generated"].value == 0
 
 
 def test_the_report_shows_the_spots(tmp_path):
-    page = "".join(measured(tmp_path, studies(3), num_pictures=2).html)
+    page = page_of(measured(tmp_path, studies(3), num_pictures=2).sections)
     assert page.count("data:image/png") == 4 and "&lt;positive&gt;" in page
     assert "12 with a lesion and 12 without" in page
 
 
 def test_without_images_to_learn_from_it_is_undetermined(tmp_path):
     images = EvaluatedImages(studies(3), studies(1), None, CONCEPTS, tmp_path)
-    assert "num_cases is 0" in LesionConsistency(["t2w", "adc", "hbv"], 64.0)(images).figures["undetermined"]
+    assert "num_cases is 0" in LesionConsistency(["t2w", "adc", "hbv"], 64.0)(images).metrics["undetermined"]
 
 
 def test_unfit_input_is_told_in_a_line(tmp_path):

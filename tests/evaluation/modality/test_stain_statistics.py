@@ -4,11 +4,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from report_pages import page_of
 from scipy.stats import wasserstein_distance
 
 from medti_components.data.phantoms.histology_phantom import EOSIN, HEMATOXYLIN, histology_phantom
 from medti_components.errors import DataError
-from medti_components.evaluation.evaluation_part import EvaluatedImages
+from medti_components.evaluation.evaluation import EvaluatedImages
 from medti_components.evaluation.modality.stain_statistics import (
     STATISTICS,
     StainStatistics,
@@ -72,8 +73,8 @@ def test_figures_of_resamples_are_those_of_scipy():
 
 def test_more_eosin_is_found_and_named(tmp_path):
     result = measured(sections(0, eosin=0.3), sections(1), sections(2), tmp_path)
-    assert result.name == "modality" and set(result.figures) == {NORMAL, TUMOR}
-    for own in result.figures.values():
+    assert result.name == "modality" and set(result.metrics) == {NORMAL, TUMOR}
+    for own in result.metrics.values():
         eosin = own["eosin, mean"]
         # 0.1 more, by a spread of about 0.02
         assert 2.5 < eosin["generated"]["standardised_difference"].low < 10
@@ -82,22 +83,22 @@ def test_more_eosin_is_found_and_named(tmp_path):
         alike = own["hematoxylin, mean"]["generated"]["standardised_difference"]
         assert alike.low < 0.5 and alike.high > -0.5
         assert eosin["generated"]["distance"].counts == {"generated": 12, "real": 12}
-    assert "clearly" in result.summary and "eosin, mean" in result.summary
-    assert all(statistic in "".join(result.html) for statistic in STATISTICS)
-    page = "".join(result.html)
+    assert "clearly" in result.summary[0] and "eosin, mean" in result.summary[0]
+    page = page_of(result.sections)
+    assert all(statistic in page for statistic in STATISTICS)
     assert "<h3>&lt;tumor&gt;</h3>" in page and "n: 12 generated, 12 real. Intervals: 95%" in page
-    assert str(result.figures[TUMOR]["eosin, mean"]["generated"]["distance"]) in page
+    assert str(result.metrics[TUMOR]["eosin, mean"]["generated"]["distance"]) in page
 
 
 def test_what_words_were_learned_from_may_be_missing(tmp_path):
-    figures = measured(sections(0), sections(1), None, tmp_path).figures
+    figures = measured(sections(0), sections(1), None, tmp_path).metrics
     assert set(figures[NORMAL]["eosin, mean"]) == {"mean", "generated"}
 
 
 def test_a_single_image_leaves_the_standardised_difference_open(tmp_path):
     result = measured(sections(0, n=1), sections(1, n=1), None, tmp_path)
-    assert result.figures[TUMOR]["eosin, mean"]["generated"]["standardised_difference"] is None
-    assert result.summary == "" and "undetermined" in "".join(result.html)
+    assert result.metrics[TUMOR]["eosin, mean"]["generated"]["standardised_difference"] is None
+    assert result.summary == [] and "undetermined" in page_of(result.sections)
 
 
 def test_patients_are_drawn_with_all_their_images(tmp_path):
@@ -109,7 +110,7 @@ def test_patients_are_drawn_with_all_their_images(tmp_path):
     by_patient = [{**item, "patient_id": index // 6} for index, item in enumerate(real)]
     widths = []
     for reference in (real, by_patient):
-        distance = measured(sections(0), reference, None, tmp_path).figures[NORMAL]["eosin, mean"]["generated"][
+        distance = measured(sections(0), reference, None, tmp_path).metrics[NORMAL]["eosin, mean"]["generated"][
             "distance"
         ]
         widths.append(distance.high - distance.low)

@@ -19,17 +19,17 @@ from medti_components.metrics.interval_estimate import IntervalEstimate
 POOLED = "Clopper-Pearson, n = images, as Korn-Graubard"
 
 Answers = Mapping[int, ReaderAnswer]
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
 
-class ReaderFigures:
-    """Figures of a reader study, each with n and interval.
+class ReaderMetrics:
+    """Metrics of a reader study, each with n and interval.
 
     Of single images: accuracy; sensitivity, the share of synthetic images called synthetic; specificity, the share of
     real images called real; mean ratings. Of pairs: preference, the share of pairs in which the synthetic image was
     called the more realistic. A reader's p is that of an exact two-sided binomial test against 1/2, which is chance
     where the reader saw as many real as synthetic images. Readers see the same images, so that their answers are not
-    independent: the figures of all readers together have intervals as wide as if each image had been answered once.
+    independent: the metrics of all readers together have intervals as wide as if each image had been answered once.
 
     Args:
         items: the truth of each question, ``("real",)``, ``("synthetic",)`` or ``("real", "synthetic")``.
@@ -53,8 +53,8 @@ class ReaderFigures:
                     raise DataError(f"an answer of reader '{reader}' is to another study: remove {reader}.jsonl")
             self.answers[reader] = {answer.item: answer for answer in reversed(given)}
 
-    def figures(self) -> Figures:
-        """Return the figures: ``readers`` by name, ``all_readers``, ``agreement``, and ``items``."""
+    def metrics(self) -> Metrics:
+        """Return the metrics: ``readers`` by name, ``all_readers``, ``agreement``, and ``items``."""
         return {
             "num_items": len(self.items),
             "readers": {reader: self._of_reader(answers) for reader, answers in self.answers.items()},
@@ -63,30 +63,30 @@ class ReaderFigures:
             "items": [self._of_item(item) for item in range(len(self.items))],
         }
 
-    def _of_reader(self, answers: Answers) -> Figures:
+    def _of_reader(self, answers: Answers) -> Metrics:
         outcomes = {item: self._outcome(answer) for item, answer in answers.items()}
-        figures: Figures = {"num_answers": len(answers), "is_complete": len(answers) == len(self.items)}
+        metrics: Metrics = {"num_answers": len(answers), "is_complete": len(answers) == len(self.items)}
         for name, kind in self._shares().items():
             chosen = [outcome for item, outcome in outcomes.items() if kind in (None, *self.items[item])]
-            figures[name] = exact_share(float(np.mean(chosen)), len(chosen), self._unit(kind)) if chosen else None
-        figures["p_value"] = float(binomtest(int(sum(outcomes.values())), len(outcomes)).pvalue)
-        figures["ratings"] = self._ratings({item: float(answer.rating or 0) for item, answer in answers.items()})
+            metrics[name] = exact_share(float(np.mean(chosen)), len(chosen), self._unit(kind)) if chosen else None
+        metrics["p_value"] = float(binomtest(int(sum(outcomes.values())), len(outcomes)).pvalue)
+        metrics["ratings"] = self._ratings({item: float(answer.rating or 0) for item, answer in answers.items()})
         seconds = [answer.seconds for answer in answers.values() if answer.seconds is not None]
-        figures["median_seconds"] = median(seconds) if seconds else None
-        return figures
+        metrics["median_seconds"] = median(seconds) if seconds else None
+        return metrics
 
-    def _of_all(self) -> Figures:
+    def _of_all(self) -> Metrics:
         by_item = self._by_item()
         outcomes = {item: np.mean([self._outcome(answer) for answer in given]) for item, given in by_item.items()}
-        figures: Figures = {"num_readers": len(self.answers), "num_answers": sum(map(len, self.answers.values()))}
+        metrics: Metrics = {"num_readers": len(self.answers), "num_answers": sum(map(len, self.answers.values()))}
         for name, kind in self._shares().items():
             chosen = [outcome for item, outcome in outcomes.items() if kind in (None, *self.items[item])]
-            figures[name] = (
+            metrics[name] = (
                 exact_share(float(np.mean(chosen)), len(chosen), self._unit(kind), POOLED) if chosen else None
             )
         means = {item: float(np.mean([answer.rating or 0 for answer in given])) for item, given in by_item.items()}
-        figures["ratings"] = self._ratings(means)
-        return figures
+        metrics["ratings"] = self._ratings(means)
+        return metrics
 
     def _by_item(self) -> dict[int, list[ReaderAnswer]]:
         found: dict[int, list[ReaderAnswer]] = {}
@@ -115,14 +115,14 @@ class ReaderFigures:
         values = np.array([*ratings.values()])
         is_synthetic = np.array([self.items[item] == ("synthetic",) for item in ratings])
         counts = {kind: int((is_synthetic == (kind == "synthetic")).sum()) for kind in KINDS}
-        figures = {}
+        metrics = {}
         for kind in KINDS:
             of_kind = values[is_synthetic == (kind == "synthetic")]
-            figures[kind] = bootstrap_interval(_mean, of_kind, counts={kind: counts[kind]}, seed=self.seed)
-        figures["difference"] = bootstrap_interval(_difference, values, is_synthetic, counts=counts, seed=self.seed)
-        return figures
+            metrics[kind] = bootstrap_interval(_mean, of_kind, counts={kind: counts[kind]}, seed=self.seed)
+        metrics["difference"] = bootstrap_interval(_difference, values, is_synthetic, counts=counts, seed=self.seed)
+        return metrics
 
-    def _agreement(self) -> Figures:
+    def _agreement(self) -> Metrics:
         """Kappas of each two readers and of all, on the images that all of them answered."""
         pairs = {
             f"{first}, {second}": {
@@ -149,13 +149,13 @@ class ReaderFigures:
 
         return bootstrap_interval(kappa, table, counts={self._unit(None): len(shared)}, seed=self.seed)
 
-    def _of_item(self, item: int) -> Figures:
+    def _of_item(self, item: int) -> Metrics:
         given = [answers[item] for answers in self.answers.values() if item in answers]
         chosen = sum(answer.chosen == "synthetic" for answer in given)
-        figures: Figures = {"num_answers": len(given), "num_synthetic": chosen}
+        metrics: Metrics = {"num_answers": len(given), "num_synthetic": chosen}
         if not self.is_pairs:
-            figures["mean_rating"] = float(np.mean([answer.rating for answer in given])) if given else None
-        return figures
+            metrics["mean_rating"] = float(np.mean([answer.rating for answer in given])) if given else None
+        return metrics
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -14,12 +14,16 @@ from torch import nn
 
 from medti_components.data.generated.generated_images import GeneratedImages
 from medti_components.errors import ConfigError, DataError
-from medti_components.evaluation.evaluation_part import PartResult
-from medti_components.evaluation.findings.composed_images import ComposedImages
+from medti_components.evaluation.evaluation import EvaluatedImages, Evaluation, EvaluationPart, PartResult
 from medti_components.evaluation.findings.finding_concepts import FindingConcepts
-from medti_components.evaluation.findings.finding_evaluation import FindingEvaluation
-from medti_components.evaluation.findings.inpainted_images import InpaintedImages
-from medti_components.evaluation.findings.interpolated_images import InterpolatedImages
+from medti_components.evaluation.findings.finding_detection import FindingDetection
+from medti_components.evaluation.findings.judged_images import (
+    ComposedImages,
+    InpaintedImages,
+    InterpolatedImages,
+    made_by,
+)
+from medti_components.visualize.report import Section
 
 HEALTHY, HEART, PNEUMONIA = TOKENS = ["<x_no_finding>", "<x_cardiomegaly>", "<x_pneumonia>"]
 FINDINGS = FindingConcepts.of(TOKENS)
@@ -80,7 +84,7 @@ def folders(tmp_path):
     return tmp_path
 
 
-def evaluation(folders, *names, training_images=None, **others):
+def evaluation(folders, *names, training_images=None, settings=None, parts=()):
     sets = {
         "generated": lambda: GeneratedImages(folders / "generated", TOKENS, SIZE, 2),
         "composed": lambda: ComposedImages(folders / "composed", FINDINGS, SIZE),
@@ -88,8 +92,11 @@ def evaluation(folders, *names, training_images=None, **others):
         "inpainted": lambda: InpaintedImages(folders / "inpainted", FINDINGS, SIZE),
     }
     judged = {name: sets[name]() for name in names}
+    generated = judged.pop("generated", None)
     training_images = real(100) if training_images is None else training_images
-    return FindingEvaluation(BrightHalves(), FINDINGS, training_images, real(), folders / "out", **judged, **others)
+    images = EvaluatedImages(generated, real(), None, FINDINGS.tokens, folders / "out")
+    settings = {**(settings or {}), "made by": made_by(generated=generated, **judged)}
+    return Evaluation(images, [FindingDetection(BrightHalves(), FINDINGS, training_images, **judged), *parts], settings)
 
 
 def test_figures_are_those_of_the_pictures(folders):
@@ -158,11 +165,14 @@ def test_classifier_may_not_have_seen_the_reference(folders):
 
 
 def test_parts_look_at_the_generated_images(folders):
-    def counting(images):
-        return PartResult("count", {"concepts": list(images.concepts), "n": len(images.generated)}, ["<h2>Count</h2>"])
+    class Counting(EvaluationPart):
+        def __call__(self, images):
+            return PartResult(
+                "count", {"concepts": list(images.concepts), "n": len(images.generated)}, [Section("Count")]
+            )
 
-    metrics = evaluation(folders, "generated", "composed", parts=[counting]).run()
+    metrics = evaluation(folders, "generated", "composed", parts=[Counting()]).run()
     assert metrics["count"] == {"concepts": TOKENS, "n": 6}
     assert json.loads((folders / "out" / "metrics.json").read_text()) == metrics
     assert "<h2>Count</h2>" in (folders / "out" / "report.html").read_text()
-    assert "count" not in evaluation(folders, "composed", parts=[counting]).run()
+    assert "count" not in evaluation(folders, "composed", parts=[Counting()]).run()

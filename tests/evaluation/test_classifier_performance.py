@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from medti_components.data.classification.classified_cases import ClassifiedCases
 from medti_components.errors import ConfigError
-from medti_components.evaluation.classifier_evaluation import ClassifierEvaluation
+from medti_components.evaluation.classifier_performance import ClassifierPerformance
+from medti_components.evaluation.evaluation import EvaluatedImages, Evaluation
 from medti_components.networks.image_classifier import new_classifier, save_classifier
 
 CLASSES = ["<a_negative>", "<a_positive>"]
@@ -33,9 +34,13 @@ def evaluation(tmp_path):
         torch.tensor([[0.0, value] for value in LOGITS]),
     )
     images = [{"image": torch.full((3, 8, 8), number / 5)} for number in range(6)]
-    return lambda **more: ClassifierEvaluation(
-        tmp_path / "c.safetensors", cases, images, [{"patient_id": "p0"}], tmp_path / "out", **more
-    )
+    evaluated = EvaluatedImages(None, images, None, CLASSES, tmp_path / "out")
+
+    def evaluation(settings=None, **more):
+        part = ClassifierPerformance(tmp_path / "c.safetensors", cases, [{"patient_id": "p0"}], **more)
+        return Evaluation(evaluated, [part], settings, warning="For research. Not for diagnosis.")
+
+    return evaluation
 
 
 def test_figures_are_those_of_the_cases(evaluation, tmp_path) -> None:
@@ -72,7 +77,7 @@ def test_threshold_moves_the_confusion(evaluation) -> None:
 
 
 def test_table_of_probabilities(evaluation, tmp_path) -> None:
-    evaluation().cases.write_table(tmp_path)
+    evaluation().parts[0].cases.write_table(tmp_path)
     with open(tmp_path / "probabilities.csv", newline="") as file:
         rows = [*csv.DictReader(file)]
     assert rows[0].keys() == {"study_id", "patient_id", "a_negative", "a_positive", "true_class"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of reader studies: against scipy and scikit-learn, by hand, and where they are undetermined."""
+"""Metrics of reader studies: against scipy and scikit-learn, by hand, and where they are undetermined."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from medti_components.apps.reader_study_server.reader_answers import ReaderAnswer
-from medti_components.apps.reader_study_server.reader_figures import ReaderFigures, cohen_kappa, fleiss_kappa
+from medti_components.apps.reader_study_server.reader_metrics import ReaderMetrics, cohen_kappa, fleiss_kappa
 from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
 from medti_components.errors import DataError
 from medti_components.metrics.bootstrap_interval import bootstrap_interval
 from medti_components.metrics.exact_share import exact_share
-from medti_components.metrics.interval_estimate import plain_figures
+from medti_components.metrics.interval_estimate import plain_metrics
 
 SINGLE = [("real",)] * 4 + [("synthetic",)] * 4
 PAIRS = [("real", "synthetic")] * 4
@@ -75,9 +75,9 @@ def test_agreement_of_readers_who_only_say_one_thing_is_undetermined():
     same = np.zeros(5, dtype=np.int64)
     assert np.isnan(cohen_kappa(same, same, 2))
     assert np.isnan(fleiss_kappa(np.stack([same] * 3, axis=1), 2))
-    figures = ReaderFigures(SINGLE, {"a": single("rrrrrrrr"), "b": single("rrrrrrrr")}).figures()
-    assert figures["agreement"]["two_readers"]["a, b"]["kappa"] is None
-    assert "agreement of a, b: Cohen's kappa undetermined" in [*report_lines(figures)]
+    metrics = ReaderMetrics(SINGLE, {"a": single("rrrrrrrr"), "b": single("rrrrrrrr")}).metrics()
+    assert metrics["agreement"]["two_readers"]["a, b"]["kappa"] is None
+    assert "agreement of a, b: Cohen's kappa undetermined" in [*report_lines(metrics)]
 
 
 def test_bootstrap_intervals_of_a_mean_are_about_its_standard_error():
@@ -88,7 +88,7 @@ def test_bootstrap_intervals_of_a_mean_are_about_its_standard_error():
 
 def test_figures_of_single_images_are_those_counted_by_hand():
     answers = single("rrrsrsss", [5, 5, 4, 2, 4, 2, 1, 1])
-    found = ReaderFigures(SINGLE, {"anna": answers}).figures()["readers"]["anna"]
+    found = ReaderMetrics(SINGLE, {"anna": answers}).metrics()["readers"]["anna"]
     assert (found["accuracy"].value, found["sensitivity"].value, found["specificity"].value) == (0.75, 0.75, 0.75)
     assert found["p_value"] == pytest.approx(binomtest(6, 8).pvalue)
     assert found["sensitivity"].counts == {"synthetic images": 4}
@@ -98,56 +98,56 @@ def test_figures_of_single_images_are_those_counted_by_hand():
 
 
 def test_a_preference_is_the_share_of_pairs_whose_synthetic_image_was_preferred():
-    figures = ReaderFigures(PAIRS, {"anna": pairs("sssr"), "berta": pairs("rs")}).figures()
-    assert figures["readers"]["anna"]["preference"].value == 0.75
-    assert figures["readers"]["berta"]["is_complete"] is False
-    assert figures["all_readers"]["preference"].value == np.mean([0.5, 1, 1, 0])
-    assert figures["agreement"]["two_readers"]["anna, berta"]["kappa"].counts == {"pairs": 2}
-    assert figures["items"][0] == {"num_answers": 2, "num_synthetic": 1}
+    metrics = ReaderMetrics(PAIRS, {"anna": pairs("sssr"), "berta": pairs("rs")}).metrics()
+    assert metrics["readers"]["anna"]["preference"].value == 0.75
+    assert metrics["readers"]["berta"]["is_complete"] is False
+    assert metrics["all_readers"]["preference"].value == np.mean([0.5, 1, 1, 0])
+    assert metrics["agreement"]["two_readers"]["anna, berta"]["kappa"].counts == {"pairs": 2}
+    assert metrics["items"][0] == {"num_answers": 2, "num_synthetic": 1}
 
 
 def test_many_readers_of_few_images_do_not_narrow_the_interval():
-    one = ReaderFigures(SINGLE, {"a": single("rrrrssrr")}).figures()["all_readers"]["accuracy"]
-    three = ReaderFigures(SINGLE, {name: single("rrrrssrr") for name in "abc"}).figures()["all_readers"]["accuracy"]
+    one = ReaderMetrics(SINGLE, {"a": single("rrrrssrr")}).metrics()["all_readers"]["accuracy"]
+    three = ReaderMetrics(SINGLE, {name: single("rrrrssrr") for name in "abc"}).metrics()["all_readers"]["accuracy"]
     assert (one.value, one.low, one.high) == (three.value, three.low, three.high)
 
 
 def test_three_readers_have_a_kappa_of_all():
-    figures = ReaderFigures(SINGLE, {name: single("rrrrssss") for name in "abc"}).figures()
-    assert figures["agreement"]["fleiss_kappa"].value == 1
-    assert [*figures["agreement"]["two_readers"]] == ["a, b", "a, c", "b, c"]
-    assert [*report_lines(figures)][-1] == "agreement of all: Fleiss' kappa 1.000 [1.000, 1.000]"
+    metrics = ReaderMetrics(SINGLE, {name: single("rrrrssss") for name in "abc"}).metrics()
+    assert metrics["agreement"]["fleiss_kappa"].value == 1
+    assert [*metrics["agreement"]["two_readers"]] == ["a, b", "a, c", "b, c"]
+    assert [*report_lines(metrics)][-1] == "agreement of all: Fleiss' kappa 1.000 [1.000, 1.000]"
 
 
 def test_readers_without_a_common_image_have_no_agreement():
     answers = {"a": single("rr")[:1], "b": single("rr")[1:]}
-    figures = ReaderFigures(SINGLE, answers).figures()
-    assert figures["agreement"]["two_readers"]["a, b"] == {"kappa": None, "rating_weighted_kappa": None}
-    assert figures["readers"]["a"]["sensitivity"] is None
-    assert figures["readers"]["a"]["ratings"]["synthetic"] is None
-    assert "undetermined" in render_report(figures, {})
+    metrics = ReaderMetrics(SINGLE, answers).metrics()
+    assert metrics["agreement"]["two_readers"]["a, b"] == {"kappa": None, "rating_weighted_kappa": None}
+    assert metrics["readers"]["a"]["sensitivity"] is None
+    assert metrics["readers"]["a"]["ratings"]["synthetic"] is None
+    assert "undetermined" in render_report(metrics, {})
 
 
 def test_the_first_answer_to_a_question_counts():
     answers = [*single("r"), ReaderAnswer(0, SINGLE[0], "synthetic", 1)]
-    found = ReaderFigures(SINGLE, {"a": answers}).figures()["readers"]["a"]
+    found = ReaderMetrics(SINGLE, {"a": answers}).metrics()["readers"]["a"]
     assert (found["num_answers"], found["accuracy"].value) == (1, 1)
 
 
 @pytest.mark.parametrize("answer", [ReaderAnswer(8, ("real",), "real", 3), ReaderAnswer(0, ("synthetic",), "real", 3)])
 def test_an_answer_to_another_study_is_refused(answer):
     with pytest.raises(DataError, match=r"^an answer of reader 'a' is to another study: remove a.jsonl$"):
-        ReaderFigures(SINGLE, {"a": [answer]})
+        ReaderMetrics(SINGLE, {"a": [answer]})
 
 
 def test_the_page_holds_every_figure_and_escapes_names():
-    figures = ReaderFigures(SINGLE, {"<b>": single("rrrrssss"), "c": single("rrrrsssr")}).figures()
-    page = render_report(figures, {"seed": 0})
-    for figure in (*plain_readers(figures), figures["all_readers"]["accuracy"]):
+    metrics = ReaderMetrics(SINGLE, {"<b>": single("rrrrssss"), "c": single("rrrrsssr")}).metrics()
+    page = render_report(metrics, {"seed": 0})
+    for figure in (*plain_readers(metrics), metrics["all_readers"]["accuracy"]):
         assert f"<td>{figure.value:.3f}</td><td>{figure.low:.3f} to {figure.high:.3f}</td>" in page
     assert "<b>" not in page
-    assert plain_figures(figures)["readers"]["c"]["accuracy"]["n"] == {"images": 8}
+    assert plain_metrics(metrics)["readers"]["c"]["accuracy"]["n"] == {"images": 8}
 
 
-def plain_readers(figures):
-    return [found[name] for found in figures["readers"].values() for name in ("accuracy", "sensitivity")]
+def plain_readers(metrics):
+    return [found[name] for found in metrics["readers"].values() for name in ("accuracy", "sensitivity")]

@@ -6,35 +6,24 @@ import torch
 from headless_browser import browser, requested_addresses  # noqa: F401 a fixture
 
 from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.visualize.report_page import (
-    FURTHER_SECTIONS,
-    HOW_TO_READ,
-    add_sections,
-    add_verdict,
-    figures_table,
-    grid_png,
-    picture,
-    report_page,
-    settings_table,
-)
+from medti_components.visualize.picture_grid import grid_png
+from medti_components.visualize.report import HOW_TO_READ, Picture, Report, Section
+from medti_components.visualize.tables import metrics_table
 
 
 @pytest.fixture
 def page(tmp_path):
-    figure = IntervalEstimate(0.5, 0.25, 0.75, {"generated": 9, "real": 7}, "bootstrap over patients")
-    parts = [
-        HOW_TO_READ,
-        "<h2>Pictures</h2>",
-        picture(grid_png([torch.rand(3, 16, 16) * 2 - 1 for _ in range(8)]), "A row of images"),
-        "<h2>Figures</h2>",
-        figures_table([("held-out real images", figure), ("generated images", None)], "share"),
-        FURTHER_SECTIONS,
-        "<h2>Settings</h2>",
-        settings_table({"dataset_dir": "<folder>", "made by": {"scheduler": ["A"] * 40}}),
-    ]
-    text = report_page("Generated images beside real ones", parts, summary=["All is well."])
+    metric = IntervalEstimate(0.5, 0.25, 0.75, {"generated": 9, "real": 7}, "bootstrap over patients")
+    row = Picture(grid_png([torch.rand(3, 16, 16) * 2 - 1 for _ in range(8)]), "A row of images")
+    settings = {"dataset_dir": "<folder>", "made by": {"scheduler": ["A"] * 40}}
+    report = Report("Generated images beside real ones", settings=settings)
+    table = metrics_table([("held-out real images", metric), ("generated images", None)], "share")
+    sections = [Section(None, [HOW_TO_READ]), Section("Pictures", [row]), Section("Metrics", [table])]
+    report.add(sections, ["All is well."])
+    report.add([Section("More")], ["More is well."])
+    report.judge("safe to share", is_good=True)
     path = tmp_path / "report.html"
-    path.write_text(add_verdict(add_sections(text, ["<h2>More</h2>"], "More is well."), "safe to share", True))
+    report.write(path)
     return path
 
 

@@ -1,20 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scores of a set of images come to, finding by finding, each figure with its interval."""
+"""What a classifier of several findings sees in images, and what that comes to, each metric with its interval."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
+from monai.networks import eval_mode
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from medti_components.evaluation.findings.finding_scores import FindingScores
-from medti_components.evaluation.findings.interpolated_images import InterpolatedRows
-from medti_components.metrics.detection_rate import DetectionRate
-from medti_components.metrics.inpainting_fidelity import InpaintingFidelity, inpainting_fidelity
-from medti_components.metrics.interpolation_trend import InterpolationTrend
+from medti_components.evaluation.evaluation import Images
+from medti_components.evaluation.findings.judged_images import InterpolatedRows
 from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.metrics.prompt_fidelity import (
+    DetectionRate,
+    InpaintingFidelity,
+    InterpolationTrend,
+    inpainting_fidelity,
+)
 from medti_components.metrics.roc_auc import RocAuc
+from medti_components.networks.finding_classifier import FindingClassifier
 
 ALL = "all"
+
+
+@dataclass(frozen=True)
+class FindingScores:
+    """Log-odds of each finding in each image, (n, findings), and whether it is there or was asked for, bool alike.
+
+    >>> scores = FindingScores(torch.tensor([[2.0, -1.0], [-3.0, 0.5]]), torch.tensor([[True, False], [False, False]]))
+    >>> (scores.probabilities > 0.5).tolist(), scores.alone(0).tolist(), scores.without().tolist()
+    ([[True, False], [False, True]], [True, False], [False, True])
+    """
+
+    log_odds: Tensor
+    labels: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of each finding, (n, findings) in [0, 1]."""
+        return self.log_odds.sigmoid()
+
+    def alone(self, finding: int) -> Tensor:
+        """Return which images have this finding and no other, bool (n,)."""
+        return self.labels[:, finding] & (self.labels.sum(dim=1) == 1)
+
+    def without(self) -> Tensor:
+        """Return which images have no finding, bool (n,)."""
+        return ~self.labels.any(dim=1)
+
+
+def score_findings(
+    network: FindingClassifier,
+    images: Images,
+    device: str | torch.device = "cpu",
+    batch_size: int = 64,
+) -> FindingScores:
+    """Pass ``images``, items with "image" (C, H, W) in [-1, 1] and "label" (findings,), through ``network``.
+
+    The network has one logit per finding and is used in evaluation mode; its mode is restored. Scores come back on the
+    CPU, in the order of the images.
+    """
+    log_odds, labels = [], []
+    with eval_mode(network.to(device)):
+        for batch in DataLoader(images, batch_size=batch_size):  # type: ignore[arg-type]
+            log_odds.append(network(batch["image"].to(device)).float().cpu())
+            labels.append(batch["label"].bool())
+    return FindingScores(torch.cat(log_odds), torch.cat(labels))
 
 
 def separation(scores: FindingScores, names: Sequence[str], auc: RocAuc) -> dict[str, IntervalEstimate]:
@@ -33,10 +85,9 @@ def separation(scores: FindingScores, names: Sequence[str], auc: RocAuc) -> dict
 def detection(scores: FindingScores, names: Sequence[str], rate: DetectionRate) -> dict[str, IntervalEstimate]:
     """Return the share of images in which all findings are seen that should be: by combination, and by their number.
 
-    >>> from medti_components.evaluation.findings.finding_scores import FindingScores
     >>> labels = torch.tensor([[True, False], [True, True]])
     >>> rates = detection(FindingScores(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), labels), ["a", "b"], DetectionRate())
-    >>> {name: figure.value for name, figure in rates.items()}
+    >>> {name: rate.value for name, rate in rates.items()}
     {'a': 1.0, 'a + b': 0.0, '1 finding': 1.0, '2 findings': 0.0}
     """
     groups: dict[str, Tensor] = {}
@@ -69,12 +120,12 @@ def trends(
 ) -> dict[str, IntervalEstimate | None]:
     """Return the trend of each interpolation's finding, and of all rows; None for all where their weights differ."""
     tables = [scores.log_odds[each.indices, each.finding] for each in rows]
-    figures: dict[str, IntervalEstimate | None] = {
+    found: dict[str, IntervalEstimate | None] = {
         each.name: trend(table, each.weights) for each, table in zip(rows, tables, strict=True)
     }
     are_alike = all(torch.equal(each.weights, rows[0].weights) for each in rows)
-    figures[ALL] = trend(torch.cat(tables), rows[0].weights) if are_alike else None
-    return figures
+    found[ALL] = trend(torch.cat(tables), rows[0].weights) if are_alike else None
+    return found
 
 
 def painted(

@@ -10,10 +10,8 @@ from generated_runs import SIZE, change_lines, random_pixels, write_inpainting, 
 from PIL import Image
 
 from medti_components.errors import DataError
-from medti_components.evaluation.findings.composed_images import ComposedImages
 from medti_components.evaluation.findings.finding_concepts import FindingConcepts
-from medti_components.evaluation.findings.inpainted_images import InpaintedImages
-from medti_components.evaluation.findings.interpolated_images import InterpolatedImages
+from medti_components.evaluation.findings.judged_images import ComposedImages, InpaintedImages, InterpolatedImages
 
 HEALTHY, HEART, PNEUMONIA = TOKENS = ["<x_no_finding>", "<x_cardiomegaly>", "<x_pneumonia>"]
 FINDINGS = FindingConcepts.of(TOKENS)

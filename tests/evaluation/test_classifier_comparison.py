@@ -2,7 +2,6 @@
 import base64
 import io
 import json
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,9 @@ from report_pages import active_content, alternative_texts, outside_references
 from safetensors.torch import load_file
 
 from medti_components.errors import ConfigError, DataError
-from medti_components.evaluation.evaluation_part import EvaluatedImages, PartResult
-from medti_components.evaluation.generated_image_evaluation import GeneratedImageEvaluation
-from medti_components.evaluation.sharing_verdict import SharingCheck, SharingVerdict
-from medti_components.metrics.feature_scale import FeatureScale
-from medti_components.metrics.interval_estimate import IntervalEstimate
-from medti_components.metrics.kernel_inception_distance import KernelInceptionDistance
+from medti_components.evaluation.classifier_comparison import ClassifierComparison, classify_images
+from medti_components.evaluation.evaluation import EvaluatedImages, Evaluation
+from medti_components.metrics.kernel_inception_distance import FeatureScale, KernelInceptionDistance
 from medti_components.networks.finding_classifier import FindingClassifier
 
 CONCEPTS = ["<healthy>", "<ill>"]
@@ -52,9 +48,13 @@ def network() -> FindingClassifier:
     return network
 
 
-def evaluation(network: FindingClassifier, output_dir: Path, **sets: Any) -> GeneratedImageEvaluation:
-    given = {"training_images": pictures(0), "reference": pictures(1), "generated": pictures(2), **sets}
-    return GeneratedImageEvaluation(network, given.pop("concepts", CONCEPTS), output_dir=output_dir, **given)
+def evaluation(network: FindingClassifier, output_dir: Path, **given: Any) -> Evaluation:
+    """An evaluation by the classifier alone."""
+    images = EvaluatedImages(
+        pictures(2), given.pop("reference", pictures(1)), None, given.pop("concepts", CONCEPTS), output_dir
+    )
+    settings = given.pop("settings", None)
+    return Evaluation(images, [ClassifierComparison(network, pictures(0), **given)], settings)
 
 
 def test_good_images_score_well_and_others_do_not(network: FindingClassifier, tmp_path: Path) -> None:
@@ -140,62 +140,6 @@ def test_report_shows_colours_where_channels_have_no_names(network: FindingClass
     assert modes == {"colour": ("RGB", (2 * 128, 128)), "grey": ("L", (2 * 128, 3 * 128))}
 
 
-def counting(name: str) -> Any:
-    """A part that counts the images."""
-
-    def part(images: EvaluatedImages) -> PartResult:
-        numbers = [len(each) for each in (images.generated, images.reference, images.training)]  # type: ignore
-        figure = IntervalEstimate(1.0, 0.5, 1.5, {"images": numbers[0]}, "exact")
-        return PartResult(name, {"numbers": numbers, "<ill>": {"share": figure}}, [f"<h2>{name}</h2>"])
-
-    return part
-
-
-def failing(images: EvaluatedImages) -> PartResult:
-    raise DataError("copies need more images")
-
-
-def test_parts_add_their_figures_and_sections(network: FindingClassifier, tmp_path: Path) -> None:
-    parts = [counting("first"), counting("second")]
-    metrics = evaluation(network, tmp_path, parts=parts, learned_from=pictures(4, n=5)).run()
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert metrics["first"]["numbers"] == [16, 16, 10]
-    assert metrics["second"]["<ill>"]["share"]["interval"] == [0.5, 1.5]
-    headings = re.findall("<h2>([^<]*)</h2>", (tmp_path / "report.html").read_text())
-    assert headings[-3:] == ["first", "second", "Settings"]
-
-
-def test_what_was_measured_is_kept_when_a_part_fails(network: FindingClassifier, tmp_path: Path) -> None:
-    parts = [counting("first"), failing, counting("third")]
-    with pytest.raises(DataError, match="^copies need more images$"):
-        evaluation(network, tmp_path, parts=parts, learned_from=pictures(4)).run()
-    kept = json.loads((tmp_path / "metrics.json").read_text())
-    assert {"auc", "kid", "first"} <= set(kept) and "third" not in kept
-    assert "<h2>first</h2>" in (tmp_path / "report.html").read_text()
-
-
-def test_verdict_on_the_parts_comes_last(
-    network: FindingClassifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def copies(images: EvaluatedImages) -> PartResult:
-        return PartResult("copies", {"n": 3}, checks=[SharingCheck("copies", False, "3 of 16 are copies")])
-
-    with caplog.at_level(logging.INFO):
-        metrics = evaluation(network, tmp_path, parts=[copies], verdict=SharingVerdict()).run()
-    assert metrics["verdict"]["verdict"] == "not safe to share: 3 of 16 are copies"
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert list(metrics)[-1] == "verdict"
-    assert caplog.messages[-1] == "Verdict: not safe to share: 3 of 16 are copies"
-    page = (tmp_path / "report.html").read_text()
-    assert '<p class="verdict bad">Verdict: not safe to share: 3 of 16 are copies</p>' in page
-
-
-def test_parts_have_names_of_their_own(network: FindingClassifier, tmp_path: Path) -> None:
-    message = "parts must have a name each, got 'kid' twice: take one out of parts"
-    with pytest.raises(ConfigError, match="^" + re.escape(message) + "$"):
-        evaluation(network, tmp_path, parts=[counting("kid")], learned_from=pictures(4)).run()
-
-
 @pytest.mark.parametrize(
     ("name", "shown", "remedy"),
     [
@@ -210,3 +154,19 @@ def test_too_few_images_are_found_before_anything_long(
     message = f"there must be 4 or more {shown} images of <healthy> to measure a distance, got 3: {remedy}"
     with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
         evaluation(network, tmp_path, **{name: pictures(5, n=3)}).check()
+
+
+def test_images_keep_their_order_whatever_the_batch_size() -> None:
+    torch.manual_seed(0)
+    network = FindingClassifier(channels=(8, 8)).train()
+    images = [{"image": torch.randn(3, 16, 16), "concept": f"<c{index % 2}>"} for index in range(7)]
+    one, other = (classify_images(network, images, batch_size=size) for size in (2, 7))  # type: ignore[arg-type]
+    assert one.concepts == [item["concept"] for item in images]
+    assert one.features.shape == (7, 32)  # mean and deviation of 8 + 8 maps
+    torch.testing.assert_close(one.features, other.features)
+    torch.testing.assert_close(one.log_odds, other.log_odds)
+    stacked = torch.stack([item["image"] for item in images])  # type: ignore[misc]
+    torch.testing.assert_close(one.log_odds.sigmoid(), network.probability(stacked))
+    torch.testing.assert_close(one.of("<c1>").features, one.features[1::2])
+    assert network.training
+    assert not one.features.requires_grad and not one.log_odds.requires_grad

@@ -4,11 +4,17 @@ import torch
 from torch import nn
 
 from medti_components.errors import DataError
-from medti_components.evaluation.findings.finding_figures import detection, nothing_seen, painted, separation, trends
-from medti_components.evaluation.findings.finding_scores import FindingScores, score_findings
-from medti_components.evaluation.findings.interpolated_images import InterpolatedRows
-from medti_components.metrics.detection_rate import DetectionRate
-from medti_components.metrics.interpolation_trend import InterpolationTrend
+from medti_components.evaluation.findings.finding_metrics import (
+    FindingScores,
+    detection,
+    nothing_seen,
+    painted,
+    score_findings,
+    separation,
+    trends,
+)
+from medti_components.evaluation.findings.judged_images import InterpolatedRows
+from medti_components.metrics.prompt_fidelity import DetectionRate, InterpolationTrend
 from medti_components.metrics.roc_auc import RocAuc
 
 NAMES = ["a", "b"]
