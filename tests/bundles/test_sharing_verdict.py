@@ -29,7 +29,7 @@ def studies(tmp_path_factory):
 
 def prepared(keys, name):
     """Images of the evaluation's data set ``name``, by word."""
-    parser = ConfigParser(load(EVALUATE))
+    parser = ConfigParser({**load(EVALUATE), "bundle_root": str(PROSTATE.parent)})
     parser.update({key: str(value) if isinstance(value, Path) else value for key, value in keys.items()})
     items = list(parser.get_parsed_content(f"{name}::dataset"))
     return {concept: [item["image"] for item in items if item["concept"] == concept] for concept in CONCEPTS}
