@@ -10,64 +10,11 @@ from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionPipeline, 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from medti_components.errors import BaseModelError
 from medti_components.files import ensure_writable_directory, write_text_atomically
-
-
-@torch.no_grad()
-def align_latents_with_pixels(autoencoder: AutoencoderKL, images: Tensor, floor: float = 1e-4) -> None:
-    """Give latents distances that are the decoded images' distances; decoded images stay the same.
-
-    The new channels are uncorrelated, in falling order of the pixel energy that each stands for, which is its variance
-    too; over all channels mean 0 and standard deviation 1, as denoising from N(0, I) wants it. With every channel
-    scaled to unit variance instead, fine grain weighs as much in the denoising loss as colour and layout. The affine
-    map goes into the two 1x1 convolutions beside the latent, so that ``scaling_factor`` is 1.
-
-    Args:
-        autoencoder: changed in place; its posterior gets one variance per channel, the average over ``images``.
-        images: (N, 3, H, W) in [-1, 1].
-        floor: smallest share of the largest energy that a channel is scaled by, against division by zero.
-    """
-    posteriors = [autoencoder.encode(part).latent_dist for part in images.split(100)]
-    latents = torch.cat([posterior.mean for posterior in posteriors])
-    variance = torch.cat([posterior.var for posterior in posteriors]).mean(dim=(0, 2, 3)).double()
-    values = latents.transpose(0, 1).flatten(1).double()
-    count, mean = len(values), values.mean(dim=1)
-    scale, axes = torch.linalg.eigh(torch.cov(values))
-    deviations = axes * scale.clamp(min=scale.max() * 1e-12).sqrt()  # a column for each uncorrelated direction
-    energy, directions = torch.linalg.eigh(_pixel_energy(autoencoder, latents[:100], deviations.float()).double())
-    energy, directions = energy.flip(0).clamp(min=floor * energy.max()), directions.flip(1)
-    backward = deviations @ directions / (energy * count / energy.sum()).sqrt()  # old = backward @ new + mean
-    forward = torch.linalg.inv(backward)
-
-    encoding: Any = autoencoder.quant_conv
-    decoding: Any = autoencoder.post_quant_conv
-    encoding.bias[:count] = (forward @ (encoding.bias[:count].double() - mean)).float()
-    encoding.weight[:count, :, 0, 0] = (forward @ encoding.weight[:count, :, 0, 0].double()).float()
-    encoding.weight[count:] = 0
-    encoding.bias[count:] = ((forward**2) @ variance).log().float()
-    decoding.bias += (decoding.weight[:, :, 0, 0].double() @ mean).float()
-    decoding.weight[:, :, 0, 0] = (decoding.weight[:, :, 0, 0].double() @ backward).float()
-
-
-def _pixel_energy(autoencoder: AutoencoderKL, latents: Tensor, steps: Tensor) -> Tensor:
-    """Return the products (C, C) of the changes of the decoded images by each step, per latent.
-
-    ``steps`` (C, C) has one step per column. A tenth of each is taken, at every place up or down at random.
-    """
-    generator = torch.Generator().manual_seed(0)
-    share = 0.1
-    sign = torch.randint(2, (len(latents), 1, *latents.shape[2:]), generator=generator).to(latents) * 2 - 1
-    decoded = autoencoder.decode(latents).sample
-    changes = [
-        (autoencoder.decode(latents + share * sign * step[None, :, None, None]).sample - decoded).flatten()
-        for step in steps.T
-    ]
-    stacked = torch.stack(changes) / share
-    return stacked @ stacked.T / sign.numel()
 
 
 def save_base_model(

@@ -19,19 +19,19 @@ from medti_components.base_model.captioned_scenes import (
     CaptionedScenes,
     draw_captioned_scenes,
 )
-from medti_components.base_model.scene_renderer import SHAPES, TEXTURES
+from medti_components.base_model.scene_renderer import BASIC_SHAPES, BASIC_TEXTURES
 from medti_components.errors import ConfigError
 from medti_components.transforms.eight_bit_picture import from_pixels
 
 CHUNK = 500
 HELD_OUT_FIRST = 10**9  # scenes of this number and above are never trained on
 PLACES = ("long", "soft", "faint", "pair", "inner", "outer", "inside")
-WORDS = (*SHAPES, *TEXTURES, *COLOURS, *SIZES, *ROWS, *COLUMNS, *ORIENTATIONS, *PLACES)
-"""The words that say something of a picture, in the order of the labels."""
+WORDS = (*BASIC_SHAPES, *BASIC_TEXTURES, *COLOURS, *SIZES, *ROWS, *COLUMNS, *ORIENTATIONS, *PLACES)
+"""The words that say something of a picture, in the order of the labels; the feature network has a logit for each."""
 
 
 class SceneDataset:
-    """Images, captions and token ids of scenes 0 to ``num_scenes``, and some held-out ones.
+    """Images, captions and token ids of rich scenes 0 to ``num_scenes``, and some held-out ones.
 
     Args:
         num_scenes: how many to train on; they take 12 kB each at 64 pixels.
@@ -59,8 +59,8 @@ class SceneDataset:
         num_held_out: int = 192,
         show_progress: bool = True,
     ) -> None:
-        scenes = _draw_scenes(0, num_scenes, image_size, seed, show_progress)
-        held_out = draw_captioned_scenes(HELD_OUT_FIRST, num_held_out, image_size, seed)
+        scenes = _draw_scenes(0, num_scenes, image_size, seed, show_progress, is_rich=True)
+        held_out = draw_captioned_scenes(HELD_OUT_FIRST, num_held_out, image_size, seed, is_rich=True)
         self.tokenizer: CLIPTokenizer = build_caption_tokenizer(scenes.captions)
         self.images = scenes.images
         self.input_ids = self._tokenize(scenes.captions)
@@ -79,6 +79,8 @@ class SceneDataset:
 
 class SceneWords(Dataset[dict[str, Any]]):
     """Scenes in memory; items are ``{"image": float32 (3, size, size) in [-1, 1], "label": float32 (words,)}``.
+
+    The scenes are not rich: the embedded feature network learned from such ones.
 
     A label is 1 for each word of ``WORDS`` that the caption holds. Captions leave attributes out at random, so that a
     0 does not always mean that there is nothing of the kind.
@@ -117,14 +119,16 @@ class SceneWords(Dataset[dict[str, Any]]):
         return {"image": from_pixels(self.images[index]), "label": self.labels[index]}
 
 
-def _draw_scenes(first: int, num_scenes: int, image_size: int, seed: int, show_progress: bool) -> CaptionedScenes:
+def _draw_scenes(
+    first: int, num_scenes: int, image_size: int, seed: int, show_progress: bool, is_rich: bool = False
+) -> CaptionedScenes:
     """Draw scenes ``first`` to ``first + num_scenes`` in chunks, with a progress bar."""
     if num_scenes < 1:
         raise ConfigError(f"num_scenes must be 1 or more, got {num_scenes}")
     images, captions = [], []
     with tqdm(total=num_scenes, desc="drawing scenes", disable=not show_progress, unit="scene") as bar:
         for start in range(0, num_scenes, CHUNK):
-            scenes = draw_captioned_scenes(first + start, min(CHUNK, num_scenes - start), image_size, seed)
+            scenes = draw_captioned_scenes(first + start, min(CHUNK, num_scenes - start), image_size, seed, is_rich)
             images.append(scenes.images)
             captions += scenes.captions
             bar.update(len(scenes))

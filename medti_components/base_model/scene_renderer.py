@@ -7,9 +7,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-SHAPES = ("disc", "ring", "square", "triangle", "cross", "star", "blob", "crescent", "dome", "arch")
-TEXTURES = ("plain", "striped", "dotted", "checked", "cloudy", "grainy", "graded")
-GROUNDS = ("plain", "graded", "cloudy", "grainy")
+BASIC_SHAPES = ("disc", "ring", "square", "triangle", "cross", "star", "blob", "crescent", "dome", "arch")
+BASIC_TEXTURES = ("plain", "striped", "dotted", "checked", "cloudy", "grainy", "graded")
+BASIC_GROUNDS = ("plain", "graded", "cloudy", "grainy")
+SHAPES = (*BASIC_SHAPES, "spot", "line", "band")
+TEXTURES = (*BASIC_TEXTURES, "speckled", "pebbled", "wavy")
+GROUNDS = (*BASIC_GROUNDS, "speckled", "pebbled", "wavy")
 
 
 @dataclass
@@ -32,6 +35,10 @@ class SceneParameters:
     opacity: np.ndarray  # (N, M)
     phase: np.ndarray  # (N, M, 4)
     frequency: np.ndarray  # (N, M) periods of a texture across the image
+    rim: np.ndarray  # (N, M) width of the rim inside the edge; 0 is none
+    rim_colour: np.ndarray  # (N, M, 3)
+    ground_frequency: np.ndarray  # (N,)
+    ground_shading: np.ndarray  # (N, 3) brightness: slope to the right, to the bottom, to the border
 
     @classmethod
     def empty(cls, num_scenes: int, max_objects: int) -> "SceneParameters":
@@ -43,7 +50,7 @@ class SceneParameters:
             "centre": (2,),
             "radii": (2,),
         }
-        tails |= {"colour": (3,), "second_colour": (3,), "phase": (4,)}
+        tails |= {"colour": (3,), "second_colour": (3,), "phase": (4,), "rim_colour": (3,), "ground_shading": (3,)}
         integers = {"count", "ground", "shape", "texture"}
         arrays = {}
         for field in fields(cls):
@@ -54,6 +61,11 @@ class SceneParameters:
         return cls(**arrays)
 
 
+OBJECT_FIELDS = tuple(
+    field.name for field in fields(SceneParameters) if field.name != "count" and not field.name.startswith("ground")
+)
+
+
 def _clouds(count: int, size: int, generator: torch.Generator) -> torch.Tensor:
     """Smooth noise of several octaves, (count, size, size) in [0, 1]."""
     total = torch.zeros(count, 1, size, size)
@@ -61,6 +73,37 @@ def _clouds(count: int, size: int, generator: torch.Generator) -> torch.Tensor:
         noise = torch.randn(count, 1, octave + 1, octave + 1, generator=generator)
         total += weight * F.interpolate(noise, (size, size), mode="bicubic", align_corners=False)
     return torch.sigmoid(1.8 * total[:, 0])
+
+
+def _speckles(frequency: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Noise of one scale, (n, size, size) in [0, 1]; about ``frequency`` grains across."""
+    share = torch.empty(len(frequency), size, size)
+    scale = frequency.flatten().clamp(6, 31).round().long()
+    for number in scale.unique().tolist():
+        chosen = scale == number
+        noise = torch.randn(int(chosen.sum()), 1, number + 1, number + 1, generator=generator)
+        share[chosen] = torch.sigmoid(
+            1.6 * F.interpolate(noise, (size, size), mode="bicubic", align_corners=False)[:, 0]
+        )
+    return share
+
+
+def _pebbles(x: torch.Tensor, y: torch.Tensor, frequency: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Irregular dots, one a cell of a jittered grid (Worley, SIGGRAPH 1996), (n, S, S) in [0, 1]."""
+    count, size, cells = len(frequency), x.shape[-1], 16
+    jitter = torch.rand(count, 4, (cells + 2) ** 2, generator=generator)
+    u, v = (x * frequency).expand(count, size, size), (y * frequency).expand(count, size, size)
+    column, row = u.floor().long(), v.floor().long()
+    share = torch.zeros(count, size, size)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            cell = ((row + down + 1) * (cells + 2) + column + right + 1).flatten(1)
+            dx, dy, radius, stretch = (jitter[:, k].gather(1, cell).view(count, size, size) for k in range(4))
+            stretch = 0.75 + 0.5 * stretch
+            distance = torch.hypot((u - column - right - dx) * stretch, (v - row - down - dy) / stretch)
+            dots = torch.sigmoid((0.22 + 0.3 * radius - distance) * 128 / frequency)
+            share = torch.maximum(share, dots)
+    return share
 
 
 def _distance(shape: int, u: torch.Tensor, v: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
@@ -87,6 +130,10 @@ def _distance(shape: int, u: torch.Tensor, v: torch.Tensor, phase: torch.Tensor)
         return torch.maximum(radius - 1, 0.85 - torch.hypot(u - 0.45, v))
     if name == "dome":
         return torch.maximum(radius - 1, v - 0.15)
+    if name in ("line", "band"):
+        return torch.maximum(u.abs(), v.abs()) - 1
+    if name == "spot":
+        return radius - 0.8
     return torch.maximum((radius - 0.72).abs() - 0.28, v - 0.1)  # arch
 
 
@@ -114,6 +161,12 @@ def _pattern(
         return _clouds(count, size, generator)
     if name == "grainy":
         return torch.rand(count, size, size, generator=generator)
+    if name == "speckled":
+        return _speckles(frequency * 1.8, size, generator)
+    if name == "pebbled":
+        return _pebbles(x, y, frequency, generator)
+    if name == "wavy":
+        return torch.sigmoid(3 * torch.sin(along + 5 * _clouds(count, size, generator)))
     return torch.sigmoid(
         5 * ((x - 0.5) * torch.cos(angle) + (y - 0.5) * torch.sin(angle)) + torch.sin(phase[:, 1])
     )  # graded
@@ -126,8 +179,8 @@ def _grounds(scene: SceneParameters, x: torch.Tensor, y: torch.Tensor, generator
     for kind, name in enumerate(GROUNDS):
         chosen = torch.from_numpy(np.flatnonzero(scene.ground == kind))
         if name != "plain" and len(chosen):
-            frequency = torch.ones(len(chosen), 1, 1)
-            amplitude = 1.0 if name != "grainy" else 0.35
+            frequency = torch.from_numpy(scene.ground_frequency)[chosen, None, None]
+            amplitude = {"grainy": 0.35, "speckled": 0.7}.get(name, 1.0)
             share[chosen] = amplitude * _pattern(TEXTURES.index(name), x, y, phase[chosen], frequency, generator)
     first = torch.from_numpy(scene.ground_colour)[:, :, None, None]
     second = torch.from_numpy(scene.ground_second_colour)[:, :, None, None]
@@ -150,14 +203,17 @@ def render_scenes(scene: SceneParameters, image_size: int, generator: torch.Gene
             numbers = np.flatnonzero(present & (scene.shape[:, slot] == shape))
             if not len(numbers):
                 continue
-            take = {f.name: torch.from_numpy(getattr(scene, f.name)[numbers, slot]) for f in fields(scene)[5:]}
+            take = {name: torch.from_numpy(getattr(scene, name)[numbers, slot]) for name in OBJECT_FIELDS}
             angle = take["angle"][:, None, None]
             dx, dy = x - take["centre"][:, 0, None, None], y - take["centre"][:, 1, None, None]
             phase = take["phase"][:, :, None, None]
             u = (dx * torch.cos(angle) + dy * torch.sin(angle)) / take["radii"][:, 0, None, None]
             v = (-dx * torch.sin(angle) + dy * torch.cos(angle)) / take["radii"][:, 1, None, None]
             distance = _distance(shape, u, v, phase) * take["radii"].abs().amin(1)[:, None, None]
-            cover = torch.sigmoid(-distance / take["edge"][:, None, None]) * take["opacity"][:, None, None]
+            cover = torch.sigmoid(-distance / take["edge"][:, None, None])
+            if SHAPES[shape] == "spot":
+                cover = torch.exp(-1.4 * (u.square() + v.square()))
+            cover = cover * take["opacity"][:, None, None]
             share = torch.zeros_like(cover)
             for texture in range(1, len(TEXTURES)):
                 textured = (take["texture"] == texture).nonzero()[:, 0]
@@ -166,6 +222,12 @@ def render_scenes(scene: SceneParameters, image_size: int, generator: torch.Gene
                     share[textured] = _pattern(texture, x, y, phase[textured], frequency, generator)
             first, second = take["colour"][:, :, None, None], take["second_colour"][:, :, None, None]
             colour = first + share[:, None] * (second - first)
+            rim = take["rim"][:, None, None]
+            in_rim = torch.sigmoid((distance + rim) / take["edge"][:, None, None]) * (rim > 0)
+            colour = colour + in_rim[:, None] * (take["rim_colour"][:, :, None, None] - colour)
             index = torch.from_numpy(numbers)
             images[index] += cover[:, None] * (colour - images[index])
+    right, bottom, border = torch.from_numpy(scene.ground_shading).T[:, :, None, None]
+    shading = 1 + right * (x - 0.5) + bottom * (y - 0.5) + border * ((x - 0.5).square() + (y - 0.5).square())
+    images = images * shading[:, None].clamp(0.2, 1.8)
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)

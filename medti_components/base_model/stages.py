@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from transformers import CLIPTextModel
 
-from medti_components.base_model.export import align_latents_with_pixels
+from medti_components.base_model.autoencoder import fit_to_patches
 from medti_components.base_model.scene_dataset import SceneDataset
 from medti_components.errors import ConfigError
 from medti_components.handlers.checkpoint_handler import CheckpointHandler
@@ -82,11 +82,6 @@ class TrainingStage(ABC):
         """Return the context for the network's forward pass."""
         return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def _mosaics(self, count: int, stream: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(self.scenes), (4 * count,), generator=stream)
-        down, right = torch.randint(self.scenes.images.shape[-1], (2,), generator=stream).tolist()
-        return mosaics(from_pixels(self.scenes.images[chosen]), (down, right))
-
 
 def mosaics(images: Tensor, shift: tuple[int, int]) -> Tensor:
     """Shrink images (4 n, 3, H, W) to half and lay four at a time side by side, (n, 3, H, W): detail twice as fine.
@@ -103,66 +98,80 @@ def mosaics(images: Tensor, shift: tuple[int, int]) -> Tensor:
     return torch.cat([pairs[0::2], pairs[1::2]], dim=2).roll(shift, dims=(2, 3))
 
 
-class AutoencoderStage(TrainingStage):
-    """Reconstructs; ``network`` is a ``GrowingAutoencoder``, ``loss_function`` an ``AutoencoderLoss``.
+def vary(images: Tensor, stream: torch.Generator) -> Tensor:
+    """Make pictures of greater variety of (B, 3, H, W) in [-1, 1]: what a decoder meets later is no scene.
 
-    Args:
-        way_past_steps: steps in which the outer levels learn alone, on crops of half the height and width; later half
-            of the images are mosaics.
+    A third are mosaics of four others at half size. In two of five the colour channels are mixed with the grey values
+    of other pictures, as in loosely related maps. Some are mirrored, turned or inverted. Half get grain of up to 0.24,
+    one or two pixels wide, alike in all channels or not.
     """
-
-    name = "autoencoder"
-
-    def __init__(self, *args: Any, way_past_steps: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.way_past_steps = way_past_steps
-
-    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
-        """Return the loss of one batch of crops, all cut at the same place."""
-        whole = engine.state.iteration > self.way_past_steps
-        size = self.scenes.images.shape[-1]
-        crop, count = (size, max(self.batch_size // 4, 1)) if whole else (size // 2, self.batch_size)
-        chosen = torch.randint(len(self.scenes), (count,), generator=stream)
-        top, left = torch.randint(size - crop + 1, (2,), generator=stream).tolist()
-        images = from_pixels(self.scenes.images[chosen][:, :, top : top + crop, left : left + crop])
-        if whole:
-            images[: count // 2] = self._mosaics(count // 2, stream)
-        images = images.to(engine.state.device)
-        with self.autocast(images.device):
-            posterior = engine.network.encode(images, whole)
-            noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
-            reconstruction = engine.network.decode(posterior.mean + posterior.std * noise, whole)
-        return engine.loss_function(reconstruction, images, posterior)
+    count, size = len(images), images.shape[-1]
+    chance = torch.rand(5, count, 1, 1, 1, generator=stream)
+    order = torch.randint(count, (4 * (count // 3),), generator=stream)
+    down, right = torch.randint(size, (2,), generator=stream).tolist()
+    images = torch.cat([mosaics(images[order], (down, right)), images[count // 3 :]])
+    grey = images.mean(1)
+    others = [grey[torch.randperm(count, generator=stream)] for _ in range(2)]
+    related = torch.stack([grey, 0.6 * grey + 0.4 * others[0], 0.5 * grey + 0.5 * others[1]], 1)
+    related = related[:, torch.randperm(3, generator=stream)]
+    images = torch.where(chance[0] < 0.4, related, images)
+    images = torch.where(chance[1] < 0.25, images.flip(2), images)
+    images = torch.where(chance[1] > 0.75, images.transpose(2, 3), images)
+    images = torch.where(chance[2] < 0.2, -images, images)
+    grain = torch.randn(images.shape, generator=stream)
+    coarse = torch.randn(count, 3, size // 2, size // 2, generator=stream)
+    share, strength = torch.rand(2, count, 1, 1, 1, generator=stream)
+    grain = share * grain + (1 - share) * 1.6 * nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
+    grain = torch.where(chance[3] < 0.5, grain[:, :1], grain)
+    grainy = images + 0.24 * strength.square() * grain * (0.65 + 0.35 * images)
+    return torch.where(chance[4] < 0.5, grainy, images).clamp(-1, 1)
 
 
 class DecoderStage(TrainingStage):
     """Trains the decoder alone; ``network`` holds the decoder and the convolution before it.
 
-    Latents stay as they are, so that whatever was learned on them stays valid. Half of the images are mosaics.
+    Latents stay as they are, so that whatever was learned on them stays valid. Whole pictures: on crops a decoder reads
+    places from the padding at the edge, which whole ones do not give.
 
     Args:
         autoencoder: whose latents are final.
+        averaged: moving average of the network, updated each step; single steps at a high rate are 1 to 3 dB worse.
+        noise: standard deviation of what is added to the latents, for a denoiser is never exact.
     """
 
     name = "decoder"
 
-    def __init__(self, *args: Any, autoencoder: AutoencoderKL, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, autoencoder: AutoencoderKL, averaged: AveragedModel, noise: float = 0.02, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.autoencoder = autoencoder
+        self.averaged = averaged
+        self.noise = noise
+
+    def __call__(self, engine: Any, batchdata: Any) -> dict[str, Tensor]:
+        """Do one step and move the average."""
+        engine.network.requires_grad_(True)  # frozen with the latents
+        output = super().__call__(engine, batchdata)
+        self.averaged.update_parameters(engine.network)
+        return output
 
     def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
         """Return the loss of one batch."""
-        engine.network.requires_grad_(True)  # frozen with the latents
-        num_mosaics = self.batch_size // 2
-        chosen = torch.randint(len(self.scenes), (self.batch_size - num_mosaics,), generator=stream)
-        images = torch.cat([from_pixels(self.scenes.images[chosen]), self._mosaics(num_mosaics, stream)])
-        images = images.to(engine.state.device)
+        chosen = torch.randint(len(self.scenes), (self.batch_size,), generator=stream)
+        images = vary(from_pixels(self.scenes.images[chosen]), stream).to(engine.state.device)
         with self.autocast(images.device):
             with torch.no_grad():
-                posterior = self.autoencoder.encode(images).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=stream).to(images.device)
-            reconstruction = self.autoencoder.decode(posterior.mean + posterior.std * noise).sample
-        return engine.loss_function(reconstruction, images, posterior)
+                latents = self.autoencoder.encode(images).latent_dist.mean
+            noise = torch.randn(latents.shape, generator=stream).to(images.device)
+            reconstruction = self.autoencoder.decode(latents + self.noise * noise).sample
+        return engine.loss_function(reconstruction, images)
+
+
+def take_average(network: nn.Module, averaged: AveragedModel) -> None:
+    """Put the moving average in the place of the network's weights and freeze them."""
+    network.load_state_dict(averaged.module.state_dict())
+    network.requires_grad_(False)
 
 
 class ContrastStage(TrainingStage):
@@ -300,10 +309,9 @@ class DenoiserStage(TrainingStage):
         self.empty_condition = text_encoder(input_ids=self.scenes.empty_ids.to(device)).last_hidden_state.cpu()
 
 
-def align_latents_on(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
-    """Give the trained autoencoder latents that weigh as its pictures do, measured on the first scenes; in place."""
-    images = from_pixels(scenes.images[:num_scenes]).to(autoencoder.device)
-    align_latents_with_pixels(autoencoder.eval().requires_grad_(False), images)
+def fit_autoencoder_to(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
+    """Let the encoder be the principal components of the patches of the first scenes; in place."""
+    fit_to_patches(autoencoder, from_pixels(scenes.images[:num_scenes]))
 
 
 class StageHandler:

@@ -16,20 +16,24 @@ def test_a_scene_depends_on_its_number_and_seed_alone():
 
 
 def test_captions_fit_the_text_encoder_and_vary():
-    captions = draw_captioned_scenes(0, 300, image_size=8).captions
+    captions = draw_captioned_scenes(0, 300, image_size=8, is_rich=True).captions
     lengths = [len(caption.split()) for caption in captions]
     assert max(lengths) <= MAX_WORDS
     assert min(lengths) < 8 and max(lengths) > 40
 
 
 def test_words_of_captions_say_what_is_drawn():
-    words = {word for caption in draw_captioned_scenes(0, 400, image_size=8).captions for word in caption.split()}
+    words = {
+        word
+        for caption in draw_captioned_scenes(0, 400, image_size=8, is_rich=True).captions
+        for word in caption.split()
+    }
     assert set(SHAPES) <= words
     assert set(COLOUR_NAMES) <= words
 
 
 def test_some_captions_leave_the_place_open():
-    captions = draw_captioned_scenes(0, 1500, image_size=8).captions
+    captions = draw_captioned_scenes(0, 1500, image_size=8, is_rich=True).captions
     lone = [caption for caption in captions if not any(word in caption for word in (",", "pair", "inside"))]
     objects = [
         caption.split(" on ")[0].split() for caption in lone if not caption.endswith("ground") or " on " in caption
@@ -76,7 +80,7 @@ def test_a_negative_radius_mirrors_an_object():
 
 
 def test_a_third_of_the_scenes_with_objects_have_parts_in_a_body():
-    captions = draw_captioned_scenes(0, 1000, image_size=8).captions
+    captions = draw_captioned_scenes(0, 1000, image_size=8, is_rich=True).captions
     with_parts = sum(
         "pair of" in caption.partition(" with ")[2] or caption.count(" inside") > 1 for caption in captions
     )
@@ -84,7 +88,7 @@ def test_a_third_of_the_scenes_with_objects_have_parts_in_a_body():
 
 
 def test_every_caption_word_is_one_token_and_other_text_falls_apart_into_bytes():
-    captions = draw_captioned_scenes(0, 50, image_size=8).captions
+    captions = draw_captioned_scenes(0, 50, image_size=8, is_rich=True).captions
     tokenizer = build_caption_tokenizer(captions)
     for caption in captions:
         assert len(tokenizer.tokenize(caption)) == len(caption.split())
@@ -98,3 +102,38 @@ def test_held_out_scenes_are_not_trained_on():
     assert scenes.images.shape == (20, 3, 16, 16) and scenes.input_ids.shape == (20, 77)
     trained = {image.numpy().tobytes() for image in scenes.images}
     assert not any(image.numpy().tobytes() in trained for image in scenes.held_out_images)
+
+
+def test_a_rim_lies_inside_the_edge_in_its_own_colour():
+    scene = _one_disc((1.0, 0.0, 0.0))
+    scene.rim[0, 0], scene.rim_colour[0, 0] = 0.05, (0.0, 1.0, 0.0)
+    red, green, blue = render_scenes(scene, 64, torch.Generator().manual_seed(0))[0].float() / 255
+    assert abs(red.mean().item() - np.pi * 0.15**2) < 0.003
+    assert abs(green.mean().item() - np.pi * (0.2**2 - 0.15**2)) < 0.003
+    assert blue.max() == 0
+
+
+def test_a_spot_fades_from_its_opacity_at_the_middle():
+    scene = _one_disc((1.0, 1.0, 1.0))
+    scene.shape[0, 0], scene.opacity[0, 0] = SHAPES.index("spot"), 0.3
+    image = render_scenes(scene, 65, torch.Generator().manual_seed(0))[0, 0].float() / 255
+    assert abs(image.max().item() - 0.3) < 0.01
+    # exp(-1.4 (r / radius) ** 2) has the volume pi radius ** 2 / 1.4
+    assert abs(image.mean().item() - 0.3 * np.pi * 0.2**2 / 1.4) < 0.002
+
+
+def test_half_of_the_scenes_are_grey():
+    images = draw_captioned_scenes(0, 400, image_size=16, is_rich=True).images.float()
+    is_grey = (images.amax(1) - images.amin(1)).flatten(1).mean(1) < 16
+    assert 0.4 < float(is_grey.float().mean()) < 0.6
+
+
+def test_scenes_that_are_not_rich_stay_what_the_feature_network_learned_from():
+    first, second = draw_captioned_scenes(0, 2, image_size=8).captions
+    assert first == "grainy black ground"
+    assert second == (
+        "plain cream ground , huge faint grainy cyan dome , inner pair of falling long brown triangle , "
+        "large cloudy black ring at the left"
+    )
+    words = {word for caption in draw_captioned_scenes(0, 400, image_size=8).captions for word in caption.split()}
+    assert not words & {"spot", "line", "band", "speckled", "pebbled", "wavy", "dim", "rimmed", "shaded"}

@@ -19,14 +19,11 @@ FEATURES = "embedded_features.safetensors"
 SMALL = {
     "num_scenes": 12,
     "image_size": 32,
-    "autoencoder_steps": 2,
-    "autoencoder_way_past_steps": 1,
     "text_encoder_steps": 2,
     "decoder_steps": 2,
     "denoiser_steps": 4,
     "joint_steps": 2,
     "caption_lengths": [[40, 1]],
-    "autoencoder_batch_size": 2,
     "decoder_batch_size": 2,
     "text_encoder_batch_size": 2,
     "denoiser_batch_size": 2,
@@ -64,7 +61,7 @@ def test_training_leaves_a_pipeline_and_an_interrupted_one_ends_with_the_same_we
 
 def test_training_goes_on_from_a_model_that_was_written_before(tmp_path):
     before = _train(tmp_path / "first")
-    further = {"initial_model": str(tmp_path / "first/models"), "autoencoder_steps": 0, "text_encoder_steps": 0}
+    further = {"initial_model": str(tmp_path / "first/models"), "text_encoder_steps": 0}
     after = _train(tmp_path / "second", denoiser_steps=1, denoiser_learning_rate=0.0, joint_steps=0, **further)
     # at rate 0 only the float16 of the file may show
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -72,7 +69,7 @@ def test_training_goes_on_from_a_model_that_was_written_before(tmp_path):
 
 def test_the_decoder_alone_learns_on_and_latents_stay(tmp_path):
     _train(tmp_path / "first", decoder_steps=0)
-    further = {"initial_model": str(tmp_path / "first/models"), "autoencoder_steps": 0, "text_encoder_steps": 0}
+    further = {"initial_model": str(tmp_path / "first/models"), "text_encoder_steps": 0}
     _train(tmp_path / "second", denoiser_steps=1, **further)
     weights = "models/vae/diffusion_pytorch_model.safetensors"
     before, after = load_file(tmp_path / "first" / weights), load_file(tmp_path / "second" / weights)
@@ -81,15 +78,25 @@ def test_the_decoder_alone_learns_on_and_latents_stay(tmp_path):
 
 
 def test_going_on_from_a_folder_without_weights_says_what_to_set(tmp_path):
-    further = {"initial_model": str(tmp_path), "autoencoder_steps": 0, "text_encoder_steps": 0}
+    further = {"initial_model": str(tmp_path), "text_encoder_steps": 0}
     with pytest.raises(RuntimeError) as caught:
         _train(tmp_path / "out", **further)
     assert isinstance(caught.value.__cause__, BaseModelError)
     assert "set initial_model to a folder" in str(caught.value.__cause__)
 
 
+def test_going_on_from_the_shipped_weights_of_another_shape_says_what_to_set(tmp_path):
+    further = {"initial_model": str(CONFIG.parents[1] / "models"), "text_encoder_steps": 0}
+    with pytest.raises(RuntimeError) as caught:
+        _train(tmp_path / "out", **further)
+    assert isinstance(caught.value.__cause__, BaseModelError)
+    message = str(caught.value.__cause__)
+    assert "does not hold the weights of this model" in message and "\n" not in message
+    assert "set initial_model to a folder that the same config wrote" in message
+
+
 def test_scenes_without_a_short_caption_cannot_be_begun_with(tmp_path):
-    further = {"caption_lengths": [[2, 1]], "autoencoder_steps": 0, "text_encoder_steps": 0}
+    further = {"caption_lengths": [[2, 1]], "text_encoder_steps": 0}
     with pytest.raises(RuntimeError) as caught:
         _train(tmp_path / "out", **further)
     assert isinstance(caught.value.__cause__, ConfigError)
