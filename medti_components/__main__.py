@@ -7,36 +7,61 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial, wraps
-from typing import Any, get_type_hints
+from pkgutil import resolve_name
+from typing import Any, NamedTuple, get_type_hints
 
 import fire
 from fire.core import FireExit
 
-from medti_components.apps.embedding import Embedding
-from medti_components.apps.key_tables import key_tables
-from medti_components.apps.package import package
-from medti_components.apps.phantoms import Phantoms
-from medti_components.apps.push import push
-from medti_components.apps.reader_study import reader_study
-from medti_components.apps.reproduce import Reproduce
-from medti_components.apps.validate import validate
-from medti_components.bundle.error_line import error_line
-from medti_components.bundle.keys import nearest
-from medti_components.bundle.standard_output import tell
+from medti_components.bundle.error_line import error_line, nearest, tell
 from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
 
 Commands = Mapping[str, Any]
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "phantoms": Phantoms,
-    "embedding": Embedding,
-    "validate": validate,
-    "key_tables": key_tables,
-    "reproduce": Reproduce,
-    "package": package,
-    "push": push,
-    "reader_study": reader_study,
+
+class Command(NamedTuple):
+    """Where a command is, as ``module:object``, and the first line of its docstring.
+
+    The module is imported when the command is asked for, so that ``medti --help`` answers at once.
+    """
+
+    place: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "phantoms": Command(
+        "medti_components.apps.phantoms:Phantoms", "Write phantom studies in the files of a public data set."
+    ),
+    "embedding": Command(
+        "medti_components.apps.embedding:Embedding",
+        "Look into embedding files of any tool, import them, export for another tool.",
+    ),
+    "validate": Command(
+        "medti_components.apps.validate:validate",
+        "Check a bundle, or all of them: files, metadata, configs, then a step of training and an image.",
+    ),
+    "key_tables": Command(
+        "medti_components.apps.key_tables:key_tables",
+        "Write the tables of keys in README.md and bundles/*/docs/README.md anew.",
+    ),
+    "reproduce": Command(
+        "medti_components.apps.reproduce:Reproduce",
+        'Reproduce tables and figures of "Medical diffusion on a budget" (MIDL 2024) on one\'s own data.',
+    ),
+    "package": Command(
+        "medti_components.apps.package:package",
+        "Write <name>_v<version>.zip, which runs wherever it is unpacked, as MONAI's model zoo takes it.",
+    ),
+    "push": Command(
+        "medti_components.apps.push:push", "Upload a packaged bundle, or learned words, to the Hugging Face hub."
+    ),
+    "reader_study": Command(
+        "medti_components.apps.reader_study:reader_study",
+        "Serve a page on which readers judge images without knowing their origin; Ctrl-C stops it and shows the "
+        "figures.",
+    ),
 }
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 
@@ -80,7 +105,9 @@ def _parse(arguments: list[str]) -> Callable[[], Any]:
     Fire runs a command before it looks at what is left of the line, and prints pages for a mistake.
     """
     calls: list[partial[Any]] = []
-    commands = {name: _recorded(command, calls) for name, command in COMMANDS.items()}
+    commands: dict[str, Any] = {name: _summarized(command) for name, command in COMMANDS.items()}
+    if arguments and arguments[0] in COMMANDS:
+        commands[arguments[0]] = _recorded(resolve_name(COMMANDS[arguments[0]].place), calls)
     output = io.StringIO()
     try:
         with redirect_stdout(output), redirect_stderr(output):
@@ -103,6 +130,16 @@ def _fitting(call: partial[Any], typed: Mapping[str, str]) -> Callable[[], Any]:
         for name, value in given.items()
     }
     return partial(call.func, **arguments)
+
+
+def _summarized(command: Command) -> Callable[[], None]:
+    """Return what stands for a command in the list of all."""
+
+    def summarized() -> None:
+        return
+
+    summarized.__doc__ = command.summary
+    return summarized
 
 
 def _recorded(command: Callable[..., Any], calls: list[partial[Any]]) -> Commands | Callable[..., None]:

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+import inspect
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
+from pkgutil import resolve_name
 
 import pytest
 
 from medti_components import __main__ as command_line
+from medti_components.__main__ import COMMANDS, Command
 from medti_components.errors import DataError
 
 
@@ -37,9 +42,16 @@ def count(first: int = 1, *, fails: bool = False) -> Iterator[str]:
         raise DataError("no number is left: begin at a smaller one")
 
 
+HEAVY = ("torch", "monai", "transformers", "diffusers", "matplotlib", "sklearn", "scipy", "ignite")
+
+
 @pytest.fixture(autouse=True)
 def commands(monkeypatch):
-    monkeypatch.setattr(command_line, "COMMANDS", {"studies": Commands, "count": count})
+    own = {
+        "studies": Command(f"{__name__}:Commands", "A command group that notes what it was called with."),
+        "count": Command(f"{__name__}:count", "Count on from a number."),
+    }
+    monkeypatch.setattr(command_line, "COMMANDS", own)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +134,33 @@ def test_arguments_of_the_process_are_the_default(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["medti", "studies", "draw", "a"])
     assert command_line.main() == 0
     assert isinstance(command_line._parse(["studies", "draw", "a"]), partial)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_listed_with_the_first_line_of_its_docstring(name):
+    place, summary = COMMANDS[name]
+    assert inspect.getdoc(resolve_name(place)).partition("\n")[0] == summary
+
+
+def imported(*arguments):
+    """Run a command in a process of its own, and return which of the heavy packages it imports, and what it says."""
+    code = (
+        "import sys; from medti_components.__main__ import main; status = main(sys.argv[1:]); "
+        f"print([name for name in {HEAVY} if name in sys.modules]); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    said, _, names = result.stdout.rstrip().rpartition("\n")
+    return names, said
+
+
+HELP = [["--help"], *([name, "--help"] for name in COMMANDS if name not in ("reproduce", "embedding"))]
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+def test_help_imports_nothing_that_takes_seconds(arguments):
+    names, said = imported(*arguments)
+    assert names == "[]"
+    assert "medti" in said
+    if arguments == ["--help"]:
+        assert all(text in said for command in COMMANDS.items() for text in (command[0], command[1].summary[:60]))

@@ -12,8 +12,7 @@ from PIL import Image
 
 from medti_components.__main__ import main
 from medti_components.apps.reader_study import reader_study
-from medti_components.apps.reader_study_server.reader_answers import AnswerFile, ReaderAnswer
-from medti_components.apps.reader_study_server.study import ReaderStudy
+from medti_components.apps.reader_study_server.study import AnswerFile, ReaderAnswer, ReaderStudy
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reader_study.md").read_text(encoding="utf-8")
 

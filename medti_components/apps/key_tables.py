@@ -13,10 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
-from medti_components.bundle.keys import setting_keys
-from medti_components.bundle.schema import ConfigSchema
 from medti_components.bundle.values import is_expression
 from medti_components.errors import BundleError, ConfigError
 from medti_components.files import write_text_atomically
@@ -63,6 +59,10 @@ def with_key_tables(page: str, folder: Path) -> str:
     'a page without tables'
     """
 
+    from monai.bundle import ConfigParser
+
+    from medti_components.bundle.schema import ConfigSchema
+
     def filled(found: re.Match[str]) -> str:
         path = folder / found["config"]
         if not path.is_file():
@@ -90,6 +90,8 @@ def key_table(config: Mapping[str, Any], described: Mapping[str, Mapping[str, An
     |---|---|---|
     | `seed` | `0` | of the noise (none) |
     """
+    from medti_components.bundle.keys import setting_keys
+
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for key in names or setting_keys(config):
         if key not in config or "description" not in described.get(key, {}):

@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``phantoms``: studies in the formats of the public data sets, for machines without patients."""
 
-from medti_components.data.phantoms.chest_phantom import write_chest_studies
-from medti_components.data.phantoms.histology_phantom import write_histology_patches
-from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
-
 
 class Phantoms:
     """Write phantom studies in the files of a public data set."""
@@ -26,6 +22,8 @@ class Phantoms:
             seed: another one gives other patients, with other numbers.
             difficulty: default, or hard for small, at times faint lesions, and benign look-alikes in both classes.
         """
+        from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
+
         names = write_prostate_studies(output_dir, num_negative, num_positive, seed, difficulty=difficulty)
         return f"{len(names)} studies ({num_negative} negative, {num_positive} positive, seed {seed}) in {output_dir}"
 
@@ -50,6 +48,8 @@ class Phantoms:
             seed: another one gives other patients, with other numbers.
             share_of_others: as many more, as a share: with several findings, in PA view, or with an uncertain label.
         """
+        from medti_components.data.phantoms.chest_phantom import write_chest_studies
+
         numbers = {
             "no_finding": num_no_finding,
             "cardiomegaly": num_cardiomegaly,
@@ -70,6 +70,8 @@ class Phantoms:
             num_tumor: patches with tumour in the centre in each of the three.
             seed: another one gives other slides.
         """
+        from medti_components.data.phantoms.histology_phantom import write_histology_patches
+
         write_histology_patches(output_dir, num_normal, num_tumor, seed)
         each = f"{num_normal} normal and {num_tumor} tumor in each of train, valid and test"
         return f"{3 * (num_normal + num_tumor)} patches ({each}, seed {seed}) in {output_dir}"

@@ -5,10 +5,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from medti_components.apps.bundle_package.known_patients import KnownPatients
-from medti_components.apps.bundle_package.refusals import shareable_evaluation
-from medti_components.apps.hub_upload.hub_repository import DEFAULT_BRANCH, HubRepository
-from medti_components.apps.hub_upload.upload_content import UploadContent, bundle_content, is_bundle, words_content
 from medti_components.errors import BundleError
 
 NUM_CARD_LINES = 30
@@ -19,7 +15,7 @@ def push(
     repo_id: str,
     *,
     private: bool = True,
-    revision: str = DEFAULT_BRANCH,
+    revision: str = "main",
     license: str = "",
     evaluation: str = "",
     dataset_dir: str = "",
@@ -47,6 +43,11 @@ def push(
         endpoint: address of another hub than that of HF_ENDPOINT, or huggingface.co.
         dry_run: say what would be uploaded, and stop; needs neither token nor network.
     """
+    from medti_components.apps.bundle_package.known_patients import KnownPatients
+    from medti_components.apps.bundle_package.model_card import shareable_evaluation
+    from medti_components.apps.hub_upload.hub_repository import HubRepository
+    from medti_components.apps.hub_upload.upload_content import bundle_content, is_bundle, words_content
+
     repository = HubRepository(repo_id, revision, endpoint)
     known = KnownPatients(dataset_dir, show_progress=True) if dataset_dir else None
     with tempfile.TemporaryDirectory(prefix="medti_push_") as temporary:
@@ -63,8 +64,5 @@ def push(
             yield f"would be uploaded to {repository.address}, {visibility} where it is made, branch {revision}:"
             yield content.summary(NUM_CARD_LINES)
             return
-        yield from repository.upload(content.files, _message(content), private, content.version, replace)
-
-
-def _message(content: UploadContent) -> str:
-    return f"Version {content.version}" if content.version else "Learned words"
+        message = f"Version {content.version}" if content.version else "Learned words"
+        yield from repository.upload(content.files, message, private, content.version, replace)

@@ -11,18 +11,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medti_components.apps.reader_study_server.blinded_pictures import BlindedPictures
-from medti_components.apps.reader_study_server.reader_answers import KINDS, answers_by_reader
-from medti_components.apps.reader_study_server.reader_metrics import ReaderMetrics
-from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
-from medti_components.apps.reader_study_server.study import QUESTIONS, ReaderStudy, drawn
-from medti_components.data.generated.generated_folder import generated_files, is_generated, picture_files
 from medti_components.errors import ConfigError, DataError, MedtiError
 from medti_components.files import ensure_writable_directory, write_text_atomically
-from medti_components.metrics.interval_estimate import plain_metrics
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from medti_components.apps.reader_study_server.study import ReaderStudy
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +65,10 @@ def reader_study(
         return
     if not real_dir or not generated_dir:
         raise ConfigError("--real_dir and --generated_dir must be given: see medti reader_study --help")
+    from medti_components.apps.reader_study_server.blinded_pictures import BlindedPictures
+    from medti_components.apps.reader_study_server.study import KINDS, QUESTIONS, ReaderStudy, drawn
+    from medti_components.data.generated.generated_folder import generated_files, picture_files
+
     if kind not in QUESTIONS:
         raise ConfigError(f"kind must be one of {', '.join(QUESTIONS)}, got '{kind}'")
     page_of = _page_of()
@@ -112,6 +111,11 @@ def analysis(output_dir: str) -> Iterator[str]:
     Raises:
         DataError: there is no study, no answer, or an answer of another study.
     """
+    from medti_components.apps.reader_study_server.reader_metrics import ReaderMetrics
+    from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
+    from medti_components.apps.reader_study_server.study import ReaderStudy, answers_by_reader
+    from medti_components.metrics.interval_estimate import plain_metrics
+
     folder = Path(output_dir)
     study = ReaderStudy.read(folder)
     items = [tuple(picture.kind for picture in item) for item in study.items]
@@ -138,6 +142,8 @@ def _page_of() -> Any:
 
 
 def _folders(real_dir: str, generated_dir: str) -> dict[str, Path]:
+    from medti_components.data.generated.generated_folder import is_generated
+
     real, generated = Path(real_dir), Path(generated_dir)
     first, second = real.resolve(), generated.resolve()
     if first == second:
@@ -159,7 +165,7 @@ def _check_number(num_images: int, files: list[Path], key: str, folder: Path) ->
         )
 
 
-def _served(app: "Flask", study: ReaderStudy, host: str, port: int) -> Iterator[str]:
+def _served(app: "Flask", study: "ReaderStudy", host: str, port: int) -> Iterator[str]:
     """Serve until interrupted; yield where."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 

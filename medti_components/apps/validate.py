@@ -1,53 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``validate``: whether a bundle is complete, and works."""
 
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
-from medti_components.apps.bundle_checks import (
-    components,
-    documents,
-    execution,
-    keys,
-    metadata,
-    stored_files,
-    structure,
-)
-from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.bundle_checks.check_result import CheckResult, CheckSkipped, run_check
-from medti_components.apps.bundle_checks.junit_report import junit_xml as as_junit_xml
-from medti_components.apps.bundle_checks.trial_run import TrialRun
 from medti_components.errors import BundleError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 
 BUNDLES = Path("bundles")
-READING: Mapping[str, Callable[[Bundle], Iterable[str]]] = {
-    "structure": structure.structure,
-    "metadata": metadata.metadata,
-    "changelog": metadata.changelog,
-    "licence": documents.licence,
-    "docs": documents.docs,
-    "paths": documents.paths,
-    "large_files": stored_files.large_files,
-    "checksums": stored_files.checksums,
-    "state_dict": structure.state_dict,
-    "run_ids": structure.run_ids,
-    "targets": components.targets,
-    "references": components.references,
-    "expressions": components.expressions,
-    "overlays": components.overlays,
-    "keys": keys.keys,
-}
-EXECUTING: Mapping[str, Callable[[TrialRun], Iterable[str]]] = {
-    "properties": execution.properties,
-    "training_step": execution.training_step,
-    "generation_step": execution.generation_step,
-}
-STEPS = ("training_step", "generation_step")
 
 
 def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_xml: str = "") -> Iterator[str]:
@@ -66,6 +27,11 @@ def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_x
         steps: run a real step of training and of generation too, on phantoms and the embedded base model.
         junit_xml: file that gets the results as JUnit XML too.
     """
+    from medti_components.apps.bundle_checks.bundle import Bundle
+    from medti_components.apps.bundle_checks.check_result import CheckResult
+    from medti_components.apps.bundle_checks.check_result import junit_xml as as_junit_xml
+    from medti_components.apps.bundle_checks.checks import checked
+
     bundles = [Bundle(folder) for folder in _folders(bundle, all)]
     if junit_xml:
         ensure_writable_directory(Path(junit_xml).parent, "junit_xml")
@@ -84,44 +50,6 @@ def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_x
     if failed:
         raise BundleError("; ".join(f"{name} is not valid: {', '.join(checks)}" for name, checks in failed.items()))
     yield f"valid: {', '.join(results)}"
-
-
-def checked(
-    bundle: Bundle, folder: Path, steps: bool = True, names: Iterable[str] | None = None
-) -> Iterator[CheckResult]:
-    """Run checks of a bundle and yield each result at once.
-
-    Args:
-        bundle: the bundle.
-        folder: for phantoms, which several bundles may share, and for what runs leave.
-        steps: whether real steps are run.
-        names: of the checks to run; None runs all.
-    """
-    with _importable(bundle):
-        for name in (*READING, *EXECUTING) if names is None else names:
-            if name in READING:
-                yield run_check(name, partial(READING[name], bundle))
-            elif steps or name not in STEPS:
-                results = folder / bundle.name / ("steps" if name in STEPS else name)
-                trial = TrialRun(bundle, results, folder / "data")
-                yield run_check(name, partial(EXECUTING[name], trial))
-            else:
-                yield run_check(name, _left_out)
-
-
-def _left_out() -> Iterable[str]:
-    raise CheckSkipped("left out by --steps false")
-
-
-@contextmanager
-def _importable(bundle: Bundle) -> Iterator[None]:
-    """Let modules in the bundle's folder be imported, as MONAI's run does: a packaged bundle has its own."""
-    path = [*sys.path]
-    sys.path.insert(1, str(bundle.folder.resolve()))
-    try:
-        yield
-    finally:
-        sys.path[:] = path
 
 
 def _folders(bundle: str, all: bool) -> list[Path]:

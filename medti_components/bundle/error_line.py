@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line on stderr for what a user can put right, however deep a framework has wrapped it; prompts get a caret."""
+"""What a run or a command says: one line on stderr for a user's mistake, and its text on stdout.
 
+Nothing heavy is imported here: the command line needs it before it knows the command.
+"""
+
+import difflib
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-
-import torch
 
 from medti_components.errors import MedtiError, PromptError
 
+READER_GONE = 141  # 128 + SIGPIPE, as shells report it
 # A data loader's worker hands its exception over as text: the traceback in the worker, with ours in it.
 _WORKER_ERROR = re.compile(
     r"DataLoader worker process.*^medti_components\.errors\.\w+: ([^\n]*)", re.DOTALL | re.MULTILINE
@@ -59,7 +63,8 @@ def error_line(error: BaseException) -> str | None:
     for link in _chain(error):
         if (from_worker := _WORKER_ERROR.search(str(link))) is not None:
             return f"error: {from_worker[1]}"
-    if any(isinstance(link, torch.OutOfMemoryError) for link in _chain(error)):
+    torch = sys.modules.get("torch")  # raises nothing before it is imported
+    if torch is not None and any(isinstance(link, torch.OutOfMemoryError) for link in _chain(error)):
         return "error: the GPU is out of memory: lay configs/low_memory.json over the config, or lower --batch_size"
     return None
 
@@ -93,6 +98,37 @@ class TypedErrorFilter(logging.Filter):
         if error is None or record.levelno < logging.ERROR:
             return True
         return not isinstance(error, KeyboardInterrupt) and error_line(error) is None
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the entry of ``known`` that ``word`` was probably meant to be.
+
+    >>> nearest("max_epohcs", ["max_epochs", "seed"])
+    'max_epochs'
+    >>> nearest("zebra", ["max_epochs", "seed"]) is None
+    True
+    """
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def tell(text: str) -> None:
+    """Print ``text``; end the process quietly when its reader has gone, as with ``| head -1``.
+
+    The rest of stdout then goes nowhere, since Python would try to write it when it ends: see "Note on SIGPIPE" in the
+    documentation of Python's module ``signal``.
+
+    Raises:
+        SystemExit: of status 141, when nobody reads.
+
+    >>> tell("2 studies")
+    2 studies
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_GONE) from None
 
 
 def install_error_line() -> None:

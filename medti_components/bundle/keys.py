@@ -1,30 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the keys that a user sets exist: MONAI takes a misspelt one in silence and runs the default."""
+"""Whether the keys that a user sets exist, and which parts of a config a run needs.
 
-import difflib
+MONAI takes a misspelt key without a word and runs the default.
+"""
+
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pydoc import locate
 from typing import Any
 
-from monai.bundle import ComponentLocator, ConfigComponent, ReferenceResolver
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
 
+from medti_components.bundle.error_line import nearest
 from medti_components.errors import ConfigError
 
 Config = Mapping[str, Any]
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the entry of ``known`` that ``word`` was probably meant to be.
-
-    >>> nearest("max_epohcs", ["max_epochs", "seed"])
-    'max_epochs'
-    >>> nearest("zebra", ["max_epochs", "seed"]) is None
-    True
-    """
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
@@ -181,3 +172,63 @@ def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> 
                 errors.append(error)
         if len(errors) == len(candidates):
             raise ConfigError(f"{name}: {errors[0]}") from errors[0]
+
+
+ENGINES = ("SupervisedTrainer", "SupervisedEvaluator")
+
+
+def reached(config: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """Return id and content of all that the expressions of a run id refer to, in the order of first reference.
+
+    >>> [*reached({"seed": 0, "net": {"seed": "@seed"}, "other": 1, "run": ["$@net.run()"]}, "run")]
+    ['net', 'net::seed', 'seed']
+    """
+    parser = ConfigParser(dict(config))
+    found: dict[str, Any] = {}
+    waiting = [reference for _, value in entries(config[run_id], run_id) for reference in _references("", value)]
+    while waiting:
+        name = waiting.pop(0)
+        if name in found or name not in parser:
+            continue
+        for place, value in entries(parser[name], name):
+            found.setdefault(place, value)
+            waiting += _references(place, value)
+    return found
+
+
+def engines(config: Mapping[str, Any], run_id: str) -> list[str]:
+    """Return the ids of the engines that the expressions of a run id run, in their order.
+
+    >>> engines({"train": {"trainer": {"_target_": "SupervisedTrainer"}}, "run": ["$@train::trainer.run()"]}, "run")
+    ['train::trainer']
+    """
+    parser = ConfigParser(dict(config))
+    names = [name for _, value in entries(config[run_id], run_id) for name in _references("", value)]
+    return [name for name in dict.fromkeys(names) if name in parser and is_target(parser[name], *ENGINES)]
+
+
+def is_target(content: Any, *names: str) -> bool:
+    """Return whether a content is a component of one of these names, whatever module it is in.
+
+    >>> is_target({"_target_": "monai.engines.SupervisedTrainer"}, "SupervisedTrainer")
+    True
+    """
+    return isinstance(content, Mapping) and str(content.get("_target_")).rpartition(".")[2] in names
+
+
+def entries(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the id and the value of everything in a config, itself first.
+
+    >>> [name for name, _ in entries({"a": {"b": [1, 2]}})]
+    ['', 'a', 'a::b', 'a::b::0', 'a::b::1']
+    """
+    yield name, content
+    if isinstance(content, dict | list):
+        for _, sub_name, value in ReferenceResolver.iter_subconfigs(name, content):
+            yield from entries(value, sub_name)
+
+
+def _references(place: str, value: Any) -> list[str]:
+    if not isinstance(value, str) or place.endswith("_desc_"):
+        return []
+    return [*ReferenceResolver.match_refs_pattern(ConfigParser.resolve_relative_ids(place, value))]

@@ -19,11 +19,9 @@ from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
-from medti_components.bundle.dry_run.report import dry_run_report
-from medti_components.bundle.error_line import install_error_line
-from medti_components.bundle.keys import check_key, check_overlay, nearest
+from medti_components.bundle.error_line import install_error_line, nearest, tell
+from medti_components.bundle.keys import check_key, check_overlay
 from medti_components.bundle.schema import ConfigSchema, kinds
-from medti_components.bundle.standard_output import tell
 from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
 
@@ -88,6 +86,8 @@ def initialize() -> None:
 
 def _end_with_report(workflow: ConfigWorkflow, base: Mapping[str, Any]) -> NoReturn:
     """Tell what the run would do, and end the process with status 0 before anything else of the config happens."""
+    from medti_components.bundle.dry_run.report import dry_run_report  # here, since all runs import this module
+
     config = {**workflow.parser.get(), "bundle_root": workflow.parser.get_parsed_content("bundle_root")}
     tell(dry_run_report(config, workflow.run_id, base))
     raise SystemExit(0)

@@ -11,8 +11,6 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from medti_components.errors import ConfigError
 
 SYNTAX = ("$", "@", "%")
@@ -83,7 +81,8 @@ def fitting_value(key: str, value: Any, default: Any, typed: str | None = None, 
             _as_text(key, text, None)
         return value
     is_text = isinstance(default, str) and not is_expression(default)
-    if is_text or ("string" in kinds and not isinstance(value, torch.device)):
+    is_device = type(value).__module__ == "torch"
+    if is_text or ("string" in kinds and not is_device):
         value = _as_text(key, value, typed)
         return _as_device(key, value) if key == "device" else value
     return value
@@ -150,6 +149,8 @@ def _texts(prompt: Any) -> list[Any]:
 
 
 def _as_device(key: str, value: str) -> str:
+    import torch  # here, since the command line checks its values by this module without PyTorch
+
     try:
         device = torch.device(value)
     except RuntimeError as error:

@@ -20,9 +20,9 @@ from monai.bundle import load as load_bundle
 from PIL import Image
 
 from medti_components.__main__ import main
-from medti_components.apps.bundle_checks import metadata as metadata_check
+from medti_components.apps.bundle_checks import contents
 from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.validate import EXECUTING, READING, checked
+from medti_components.apps.bundle_checks.checks import EXECUTING, READING, checked
 from medti_components.networks.base_model_folder import checkpoint_fingerprint
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
 from medti_components.networks.embedding_files.embedding_file import load_embedding, save_embedding
@@ -526,7 +526,7 @@ def test_words_do_not_fit_a_bundle_of_a_base_model(line_of, words):
 def test_monai_s_own_tools_take_the_archive(package, words, tmp_path):
     folder, _ = package()
     schema = tmp_path / "schema.json"
-    schema.write_text(json.dumps(metadata_check.metadata_schema()))
+    schema.write_text(json.dumps(contents.metadata_schema()))
     verify_metadata(str(folder / "configs" / "metadata.json"), filepath=schema)
     archive = tmp_path / "out" / f"{NAME}_v0.1.0.zip"
     fetched = tmp_path / "fetched"

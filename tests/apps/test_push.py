@@ -17,7 +17,7 @@ from hub_stand_in import HubStandIn, use
 from monai.bundle import download
 
 from medti_components.__main__ import main
-from medti_components.apps.bundle_checks import stored_files
+from medti_components.apps.bundle_checks import contents
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_package.archive import write_checksums
 from medti_components.networks.embedding_files.embedding_file import save_embedding
@@ -149,7 +149,7 @@ def test_archive_arrives_so_that_monai_downloads_it(hub, packaged, pushed, tmp_p
     fetched = Bundle(tmp_path / "got" / name)
     shutil.rmtree(fetched.folder / ".cache", ignore_errors=True)
     (fetched.folder / ".gitattributes").unlink()
-    assert [*stored_files.checksums(fetched)] == []
+    assert [*contents.checksums(fetched)] == []
 
 
 def test_upload_that_broke_off_goes_on_without_what_has_arrived(hub, words, line_of, pushed):

@@ -18,8 +18,7 @@ from PIL import Image
 
 from medti_components.__main__ import main
 from medti_components.apps import reader_study as command
-from medti_components.apps.reader_study_server.reader_answers import AnswerFile, ReaderAnswer
-from medti_components.apps.reader_study_server.study import ReaderStudy
+from medti_components.apps.reader_study_server.study import AnswerFile, ReaderAnswer, ReaderStudy
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 900  # seconds; only a failing test waits as long

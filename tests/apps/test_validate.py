@@ -11,9 +11,9 @@ import pytest
 from configs_of_bundles import BUNDLES, PROSTATE, REPOSITORY, short_name
 
 from medti_components.__main__ import main
-from medti_components.apps import validate as command
+from medti_components.apps.bundle_checks import checks as command
 from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.validate import EXECUTING, READING, checked
+from medti_components.apps.bundle_checks.checks import EXECUTING, READING, checked
 
 CHECKS = {*READING, *EXECUTING}
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from medti_components.bundle.keys import check_key, check_overlay, nearest
+from medti_components.bundle.error_line import nearest
+from medti_components.bundle.keys import check_key, check_overlay
 from medti_components.errors import ConfigError
 
 CONFIG = {

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from medti_components.apps.bundle_package.evaluation_summary import EvaluationSummary, read_evaluation
+from medti_components.apps.bundle_package.model_card import EvaluationSummary, read_evaluation
 from medti_components.evaluation.evaluation import SharingCheck, SharingVerdict
 
 NO_COPIES = SharingCheck("copies", True, "no copies", {"max_copy_share": 0.0})

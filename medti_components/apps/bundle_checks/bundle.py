@@ -2,11 +2,11 @@
 """A bundle as it lies on disk."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser, ReferenceResolver
+from monai.bundle import ConfigParser
 
 from medti_components.bundle.run import BUNDLE_CONFIGS
 from medti_components.errors import BundleError
@@ -90,15 +90,3 @@ class Bundle:
             self.unreadable[path.name] = "it holds no JSON object with keys"
             return None
         return content
-
-
-def entries(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the id and the value of everything in a config, itself first.
-
-    >>> [name for name, _ in entries({"a": {"b": [1, 2]}})]
-    ['', 'a', 'a::b', 'a::b::0', 'a::b::1']
-    """
-    yield name, content
-    if isinstance(content, dict | list):
-        for _, sub_name, value in ReferenceResolver.iter_subconfigs(name, content):
-            yield from entries(value, sub_name)

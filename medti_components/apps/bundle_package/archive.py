@@ -1,20 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The archive itself: checksums, a zip that is byte for byte the same for the same files, the model zoo's entry."""
+"""The archive: what is put into the copy of a bundle, checksums, the zip, and the entry for the model zoo.
+
+The same files give the same zip, byte for byte.
+"""
 
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.bundle_checks.stored_files import CHECKSUMS
-from medti_components.errors import OutputError
+from medti_components.apps.bundle_checks.bundle import METADATA, Bundle
+from medti_components.apps.bundle_checks.contents import CHECKSUMS, VERSION
+from medti_components.apps.bundle_package.model_card import EvaluationSummary, ModelCard
+from medti_components.apps.bundle_package.packed_weights import pack_weights
+from medti_components.apps.bundle_package.standalone_configs import base_model_folder, pack_base_model
+from medti_components.apps.key_tables import with_key_tables
+from medti_components.bundle.schema import SCHEMA, ConfigSchema
+from medti_components.errors import BundleError, OutputError
 from medti_components.files import write_atomically, write_text_atomically
+from medti_components.networks.base_model_folder import short_name
 
+INFERENCE = "inference.json"
 MODEL_INFO = "model_info.json"
 HOSTED = "https://github.com/Project-MONAI/model-zoo/releases/download/hosting_storage_v1"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 MODE = 0o100644 << 16
+
+
+def metadata_of_version(origin: Bundle, version: str, changelog: str) -> dict[str, Any]:
+    """Return the bundle's metadata for ``version``, which is new where a line for the changelog is given.
+
+    Raises:
+        BundleError: the bundle can't be packaged, or its changelog does not go with the version.
+    """
+    if origin.is_packaged:
+        raise BundleError(f"'{origin.folder}' is packaged already: package the bundle that it was made from")
+    if origin.metadata is None or not isinstance(known := origin.metadata.get("changelog"), dict):
+        raise BundleError(f"'{origin.folder}' has no configs/{METADATA} with a changelog: see validate {origin.folder}")
+    if INFERENCE not in origin.configs:
+        raise BundleError(f"'{origin.folder}' has no configs/{INFERENCE}, which the model zoo asks for: write one")
+    if not VERSION.fullmatch(version):
+        raise BundleError(f"version must be of the form 0.1.0, got '{version}'")
+    if version in known and changelog:
+        raise BundleError(f"version {version} is in the changelog already: leave out --changelog, or give another")
+    if version not in known and not changelog:
+        raise BundleError(
+            f"version {version} is not in the changelog of configs/{METADATA}, which has {', '.join(known)}: "
+            'give one of these, or say what is new by --changelog "..."'
+        )
+    return {**origin.metadata, "version": version, "changelog": {**known, version: changelog or known[version]}}
+
+
+def fill(
+    folder: Path,
+    origin: Bundle,
+    metadata: Mapping[str, Any],
+    configs: dict[str, dict[str, Any]],
+    given: Mapping[str, str | list[str]],
+    overlays: list[str],
+    summary: EvaluationSummary | None,
+) -> None:
+    """Put weights, configs and model card into the copy of the bundle."""
+    base = base_model_folder(origin, configs[INFERENCE])
+    weights = pack_weights(given, folder / "models", configs, base)
+    base_model = f"`{configs[INFERENCE].get('base_model', '')}`, from the Hugging Face hub"
+    if base is not None:
+        base_model = f"`{short_name(str(base))}`, in `{pack_base_model(base, origin.folder, folder, configs)}`"
+    page = folder / "docs" / "README.md"
+    card = ModelCard(
+        page=page.read_text(encoding="utf-8") if page.is_file() else f"# {metadata.get('name', origin.name)}\n",
+        name=origin.name,
+        metadata=metadata,
+        configs=configs,
+        base_model=base_model if "base_model" in configs[INFERENCE] else "",
+        weights=weights,
+        overlays=overlays,
+        evaluation=summary,
+    )
+    if (folder / SCHEMA).is_file():  # with what it has in common with other bundles
+        write_text_atomically(folder / SCHEMA, json.dumps(ConfigSchema(folder).document, indent=4) + "\n")
+    for name, content in {**configs, METADATA: metadata}.items():
+        write_text_atomically(folder / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
+    write_text_atomically(page, with_key_tables(card.text(), folder))
+
+
+def leave_out_pictures(folder: Path) -> None:
+    """Remove pictures of the source's page that the model card does not show: other weights drew them."""
+    card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
+    for path in folder.glob("docs/*.png"):
+        if f"({path.name})" not in card:
+            path.unlink()
 
 
 def write_checksums(folder: Path) -> None:

@@ -3,16 +3,17 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 
-from medti_components.apps.bundle_checks.bundle import entries
-from medti_components.apps.bundle_checks.documents import PERSONAL_PATH
+from medti_components.apps.bundle_checks.contents import PERSONAL_PATH
 from medti_components.apps.bundle_package.known_patients import KnownPatients
+from medti_components.bundle.keys import entries
+from medti_components.errors import BundleError
 from medti_components.networks.embedding_files.embedding_file import printable
 
 MEDICAL_SUFFIXES = (
@@ -40,6 +41,7 @@ PATTERNS = {
 PATH_VALUE = re.compile(r"(?:/|~/|[A-Za-z]:[\\/]|\\\\)[\w.-]+[/\\]")
 OWN_TEXT_CHUNKS = ("Software", "synthetic", "prompt", "prompts", "seed", "base_model")  # of generated pictures
 PREAMBLE = re.compile(rb"\A.{128}DICM|\0{128}DICM", re.DOTALL)
+NUM_SHOWN = 5
 WRITTEN_HERE = "models/model.pt"  # from the tensors of files that are looked into
 
 
@@ -165,3 +167,24 @@ def _opened(path: Path) -> Image.Image | None:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         return None
     return picture
+
+
+def ensure_nothing_found(found: Iterable[str], done: str) -> None:
+    """Refuse where traces of patients were found.
+
+    Args:
+        found: a line a trace.
+        done: what is refused, such as "packed".
+
+    Raises:
+        BundleError: there is one.
+
+    >>> ensure_nothing_found(["scan.dcm is or contains a DICOM file"], "packed")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.BundleError: not packed, remove first: scan.dcm is or contains a DICOM file
+    """
+    lines = [*found]
+    if lines:
+        more = f"; and {len(lines) - NUM_SHOWN} more" if len(lines) > NUM_SHOWN else ""
+        raise BundleError(f"not {done}, remove first: {'; '.join(lines[:NUM_SHOWN])}{more}")

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
 from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.bundle_checks.stored_files import LARGE_BYTES
+from medti_components.apps.bundle_checks.contents import LARGE_BYTES
 from medti_components.bundle.keys import check_overlay
 from medti_components.bundle.run import configs_beside
 from medti_components.bundle.sibling_section import chosen_section, read_config, sibling_section

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from medti_components.apps.reader_study_server.reader_answers import KINDS, RATINGS, ReaderAnswer
+from medti_components.apps.reader_study_server.study import KINDS, RATINGS, ReaderAnswer
 from medti_components.errors import DataError
 from medti_components.metrics.bootstrap_interval import bootstrap_interval
 from medti_components.metrics.exact_share import exact_share

@@ -12,8 +12,7 @@ from threading import Lock
 from flask import Flask, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from medti_components.apps.reader_study_server.reader_answers import AnswerFile, ReaderAnswer
-from medti_components.apps.reader_study_server.study import ReaderStudy, StudyPicture
+from medti_components.apps.reader_study_server.study import AnswerFile, ReaderAnswer, ReaderStudy, StudyPicture
 from medti_components.errors import ConfigError, MedtiError
 
 logger = logging.getLogger(__name__)

@@ -1,23 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A few iterations of a config's own engines, on made-up images, to know what all of them will take."""
+"""A few iterations of a config's own engines, on images of noise, to know what all of them will take."""
 
 import copy
 import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
+from torch import Tensor
+from torch.utils.data import Dataset
 
-from medti_components.bundle.dry_run.made_up_images import MadeUpImages
-from medti_components.bundle.dry_run.reached import engines, is_target, reached
-from medti_components.bundle.dry_run.work import Work
+from medti_components.bundle.keys import engines, is_target, reached
 from medti_components.data.prepared_images import PreparedImages, unprepared
+from medti_components.random_streams import random_stream
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that a run does many times.
+
+    Args:
+        name: what it is.
+        number: how often.
+        seconds: of one; None where it was not timed.
+
+    >>> Work("training steps", 100, 0.5).total
+    50.0
+    """
+
+    name: str
+    number: int
+    seconds: float | None = None
+
+    @property
+    def total(self) -> float:
+        """Seconds of all, 0 where it was not timed."""
+        return self.number * (self.seconds or 0.0)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that fits.
+
+    >>> [duration(seconds) for seconds in (0.0123, 4.56, 65, 7260, 200_000)]
+    ['12 ms', '4.6 s', '1 min 5 s', '2 h 1 min', '2 d 7 h']
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {smaller}"
+    return f"{whole} s"
+
+
+ABOUT_THE_CASE = ("concept", "label", "patient_id", "study_id")
+
+
+class MadeUpImages(Dataset[dict[str, Any]]):
+    """Items like those of ``PreparedImages``, with one image of noise for all: float32 (3, size, size) in [-1, 1].
+
+    Args:
+        datalist: entries with concept, label, patient_id, study_id.
+        image_size: height and width in pixels.
+        most: entries of each concept that are taken; None takes all.
+
+    >>> images = MadeUpImages([{"concept": "<a>", "label": 0}] * 5, image_size=8, most=2)
+    >>> len(images), images[0]["concept"], tuple(images[0]["image"].shape)
+    (2, '<a>', (3, 8, 8))
+    """
+
+    def __init__(self, datalist: Sequence[Mapping[str, Any]], image_size: int, most: int | None = None) -> None:
+        taken: dict[Any, int] = {}
+        self._entries: list[dict[str, Any]] = []
+        for entry in datalist:
+            concept = entry.get("concept")
+            taken[concept] = taken.get(concept, 0) + 1
+            if most is None or taken[concept] <= most:
+                self._entries.append({key: entry[key] for key in ABOUT_THE_CASE if key in entry})
+        size = (3, image_size, image_size)
+        self._image: Tensor = torch.rand(size, generator=random_stream(0, "made-up image")) * 2 - 1
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self._entries[index], "image": self._image}
+
 
 MADE_UP = f"{MadeUpImages.__module__}.{MadeUpImages.__qualname__}"
 NUM_ITERATIONS = 6  # of which the first is warming up

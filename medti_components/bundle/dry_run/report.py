@@ -12,10 +12,8 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from monai.bundle import ConfigParser
 
-from medti_components.bundle.dry_run.reached import reached
-from medti_components.bundle.dry_run.rehearsal import Rehearsal
-from medti_components.bundle.dry_run.work import Work, duration
-from medti_components.bundle.keys import setting_keys
+from medti_components.bundle.dry_run.rehearsal import Rehearsal, Work, duration
+from medti_components.bundle.keys import reached, setting_keys
 
 if sys.platform != "win32":
     import resource

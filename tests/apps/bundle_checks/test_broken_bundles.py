@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medti_components.apps.bundle_checks.bundle import Bundle
-from medti_components.apps.validate import EXECUTING, READING, checked
+from medti_components.apps.bundle_checks.checks import EXECUTING, READING, checked
 
 
 def found(folder, name):

@@ -4,8 +4,7 @@ import sys
 import warnings
 from xml.etree import ElementTree
 
-from medti_components.apps.bundle_checks.check_result import CheckResult, CheckSkipped, run_check
-from medti_components.apps.bundle_checks.junit_report import junit_xml
+from medti_components.apps.bundle_checks.check_result import CheckResult, CheckSkipped, junit_xml, run_check
 from medti_components.errors import ConfigError
 
 

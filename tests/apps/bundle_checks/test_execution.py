@@ -7,10 +7,10 @@ import subprocess
 import pytest
 from configs_of_bundles import REPOSITORY
 
-from medti_components.apps.bundle_checks import execution, trial_run
+from medti_components.apps.bundle_checks import execution
 from medti_components.apps.bundle_checks.bundle import Bundle
 from medti_components.apps.bundle_checks.check_result import CheckSkipped, run_check
-from medti_components.apps.bundle_checks.trial_run import TrialRun
+from medti_components.apps.bundle_checks.execution import TrialRun
 
 LINE = "error: 'x.mha' is truncated: download it again"
 
@@ -168,9 +168,9 @@ def test_property_under_another_name_is_told(good_bundle, tmp_path):
 def test_phantoms_are_those_that_the_concepts_are_named_after(good_bundle, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        trial_run.Phantoms, "prostate_mri", lambda self, output_dir, num_positive=1: drawn.append(output_dir)
+        execution.Phantoms, "prostate_mri", lambda self, output_dir, num_positive=1: drawn.append(output_dir)
     )
-    monkeypatch.setattr(trial_run.Phantoms.prostate_mri, "__name__", "prostate_mri")
+    monkeypatch.setattr(execution.Phantoms.prostate_mri, "__name__", "prostate_mri")
     trial = TrialRun(Bundle(good_bundle), tmp_path / "results", tmp_path / "data")
     assert trial.dataset_dir == tmp_path / "data" / "prostate_mri"
     assert drawn == [str(trial.dataset_dir)]

@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-from medti_components.apps.reader_study_server.reader_answers import ReaderAnswer
 from medti_components.apps.reader_study_server.reader_metrics import ReaderMetrics, cohen_kappa, fleiss_kappa
 from medti_components.apps.reader_study_server.reader_report import render_report, report_lines
+from medti_components.apps.reader_study_server.study import ReaderAnswer
 from medti_components.errors import DataError
 from medti_components.metrics.bootstrap_interval import bootstrap_interval
 from medti_components.metrics.exact_share import exact_share

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from medti_components.apps.reader_study_server import web_page
-from medti_components.apps.reader_study_server.reader_answers import AnswerFile
-from medti_components.apps.reader_study_server.study import ReaderStudy, StudyPicture, drawn
+from medti_components.apps.reader_study_server.study import AnswerFile, ReaderStudy, StudyPicture, drawn
 from medti_components.apps.reader_study_server.web_page import ReaderStudyPage
 from medti_components.errors import ConfigError, DataError
 

@@ -7,7 +7,7 @@ from configs_of_bundles import BUNDLES, short_name
 from jsonschema import Draft201909Validator
 from monai.bundle import verify_metadata
 
-from medti_components.apps.bundle_checks.metadata import VERSION, metadata_schema
+from medti_components.apps.bundle_checks.contents import VERSION, metadata_schema
 
 
 def test_schema_is_one():

@@ -3,7 +3,7 @@
 
 import pytest
 
-from medti_components.apps.reader_study_server.reader_answers import AnswerFile, ReaderAnswer, answers_by_reader
+from medti_components.apps.reader_study_server.study import AnswerFile, ReaderAnswer, answers_by_reader
 from medti_components.errors import DataError, OutputError
 
 FIRST = ReaderAnswer(3, ("real",), "synthetic", 2, 1.5, "2026-01-01T00:00:00+00:00")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from medti_components.apps.bundle_package.known_pictures import KnownPictures, tiles_of
+from medti_components.apps.bundle_package.known_patients import KnownPictures, tiles_of
 from medti_components.data.phantoms.chest_phantom import write_chest_studies
 from medti_components.errors import DataError
 
