@@ -335,7 +335,7 @@ def test_components_that_were_changed_are_refused(unpacked, line_of):
     (unpacked / "SHA256SUMS").unlink()
     write_checksums(unpacked)
     assert line_of(unpacked, "--dry_run", "true") == (
-        f"sources in {package.name} were changed since they were packed: package the bundle again"
+        f"files in {package.name} were changed since they were packed: package the bundle again"
     )
 
 

@@ -4,7 +4,6 @@
 import ast
 import hashlib
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import packages_distributions, version
@@ -18,14 +17,13 @@ from medti_components.errors import BundleError
 DISTRIBUTION = "medti"
 PACKAGE = medti_components.__name__
 SOURCE = Path(medti_components.__file__).parent
-BESIDE = (".safetensors", ".html")  # a network's weights, a report's template: of the module's name, beside it
 HAVE_OWN_KEYS = ("monai", "numpy", "torch")  # in metadata.json
 
 
 def copy_components(folder: Path) -> str:
     """Copy what a bundle's configs name, and all that it imports, into the bundle; let the configs name the copy.
 
-    The copy is called ``medti_components_<hash of its sources>``: it clashes neither with an installed package nor with
+    The copy is called ``medti_components_<hash of its files>``: it clashes neither with an installed package nor with
     the copy of another version in another bundle, and equal copies are interchangeable.
 
     Returns:
@@ -33,13 +31,12 @@ def copy_components(folder: Path) -> str:
     """
     configs = {path: path.read_text(encoding="utf-8") for path in _config_files(folder)}
     sources = needed_sources(configs.values())
-    name = _copy_name(sources)
-    for file, text in sources.items():
+    data = _data_files(sources)
+    name = _copy_name({**{file: text.encode() for file, text in sources.items()}, **data})
+    copied = {**{file: renamed(text, name).encode() for file, text in sources.items()}, **data}
+    for file, content in copied.items():
         (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name / file).write_text(renamed(text, name), encoding="utf-8", newline="\n")
-        for suffix in BESIDE:
-            if (beside := (SOURCE / file).with_suffix(suffix)).is_file():
-                shutil.copyfile(beside, (folder / name / file).with_suffix(suffix))
+        (folder / name / file).write_bytes(content)
     for path, text in configs.items():
         path.write_text(renamed(text, name), encoding="utf-8", newline="\n")
     return name
@@ -52,21 +49,32 @@ def unchanged_copy(folder: Path) -> str | None:
         BundleError: they are not those that the hash in their name stands for.
     """
     for place in sorted(folder.glob(f"{PACKAGE}_*")):
-        texts = {
-            path.relative_to(place).as_posix(): re.sub(
-                rf"\b{place.name}\b", PACKAGE, path.read_text(encoding="utf-8", errors="replace")
-            )
-            for path in place.rglob("*.py")
+        paths = [path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        contents = {path.relative_to(place).as_posix(): path.read_bytes() for path in paths}
+        as_named = {
+            file: content.replace(place.name.encode(), PACKAGE.encode()) if file.endswith(".py") else content
+            for file, content in contents.items()
         }
-        if place.name != _copy_name(dict(sorted(texts.items()))):
-            raise BundleError(f"sources in {place.name} were changed since they were packed: package the bundle again")
+        if place.name != _copy_name(as_named):
+            raise BundleError(f"files in {place.name} were changed since they were packed: package the bundle again")
         return place.name
     return None
 
 
-def _copy_name(sources: Mapping[str, str]) -> str:
-    digest = hashlib.sha256("".join(f"{name}\0{text}\0" for name, text in sources.items()).encode())
-    return f"{PACKAGE}_{digest.hexdigest()[:8]}"
+def _copy_name(files: Mapping[str, bytes]) -> str:
+    content = b"".join(file.encode() + b"\0" + files[file] + b"\0" for file in sorted(files))
+    return f"{PACKAGE}_{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def _data_files(sources: Iterable[str]) -> dict[str, bytes]:
+    """Return the weights and templates of modules: files beside a module that are called as it is."""
+    found = {}
+    for file in sources:
+        module = SOURCE / file
+        for path in module.parent.glob(f"{module.stem}.*"):
+            if path.stem == module.stem and path != module:
+                found[path.relative_to(SOURCE).as_posix()] = path.read_bytes()
+    return found
 
 
 def needed_sources(configs: Iterable[str]) -> dict[str, str]:

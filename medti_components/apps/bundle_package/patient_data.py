@@ -53,7 +53,7 @@ def patient_data(files: Mapping[str, Path], components: str | None, known: Known
 
     Args:
         files: by their names where they will be.
-        components: name of the copied components, whose sources are not a run's.
+        components: name of the copied components, whose texts are no run's; its hash stands for their files.
         known: names and images of a data set to look for.
     """
     for name, path in files.items():
@@ -76,7 +76,7 @@ def _problems(path: Path, name: str, components: str | None, known: KnownPatient
         yield "is or contains a DICOM file"
     elif path.name.lower().endswith(MEDICAL_SUFFIXES):
         yield "is a file of medical images or arrays"
-    elif name != WRITTEN_HERE and not (path.suffix == ".py" and name.startswith(f"{components}/")):
+    elif name != WRITTEN_HERE and not name.startswith(f"{components}/"):
         said = _texts(path, content)
         if said is None:
             problems, texts = _picture(path, known)

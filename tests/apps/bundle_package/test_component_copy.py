@@ -5,7 +5,12 @@ import pytest
 
 import medti_components
 from medti_components.apps.bundle_package import component_copy
-from medti_components.apps.bundle_package.component_copy import copy_components, needed_sources, require_components
+from medti_components.apps.bundle_package.component_copy import (
+    copy_components,
+    needed_sources,
+    require_components,
+    unchanged_copy,
+)
 from medti_components.errors import BundleError
 from medti_components.networks.feature_network import WEIGHTS
 
@@ -57,3 +62,29 @@ def test_weights_that_a_network_comes_with_are_copied_beside_it(tmp_path):
     (tmp_path / "configs" / "evaluate.json").write_text(config)
     copy = tmp_path / copy_components(tmp_path) / "networks" / "feature_network.safetensors"
     assert copy.read_bytes() == WEIGHTS.read_bytes()
+
+
+def test_data_files_of_a_module_in_an_inner_room_come_with_it_and_count_for_the_name(tmp_path, monkeypatch):
+    source = tmp_path / "medti_components"
+    room = source / "visualize" / "pages"
+    room.mkdir(parents=True)
+    for folder in (source, room.parent, room):
+        (folder / "__init__.py").write_text("")
+    (room / "report.py").write_text("import json\n")
+    (room / "others.html").write_text("of no module")
+    monkeypatch.setattr(component_copy, "SOURCE", source)
+    names = []
+    for number, page in enumerate(["<p>", "<p>", "<b>"]):
+        (room / "report.html").write_text(page)
+        bundle = tmp_path / str(number)
+        (bundle / "configs").mkdir(parents=True)
+        (bundle / "configs" / "train.json").write_text('{"_target_": "medti_components.visualize.pages.report.f"}')
+        names.append(copy_components(bundle))
+        copied = bundle / names[-1] / "visualize" / "pages"
+        assert {path.name for path in copied.iterdir()} == {"__init__.py", "report.py", "report.html"}
+        assert (copied / "report.html").read_text() == page
+        assert unchanged_copy(bundle) == names[-1]
+    assert names[0] == names[1] != names[2]
+    (copied / "report.html").write_text("<i>")
+    with pytest.raises(BundleError, match="files in medti_components_.* were changed since they were packed"):
+        unchanged_copy(bundle)
