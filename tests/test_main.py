@@ -154,7 +154,7 @@ def imported(*arguments):
     return names, said
 
 
-HELP = [["--help"], *([name, "--help"] for name in COMMANDS if name not in ("reproduce", "embedding"))]
+HELP = [["--help"], *([name, "--help"] for name in COMMANDS if name != "reproduce"), ["embedding", "inspect", "--help"]]
 
 
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
