@@ -78,3 +78,17 @@ def test_no_folder_is_crowded_and_no_file_is_long():
         assert len(siblings) <= MOST_SIBLINGS, folder
     for path in SOURCE.rglob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES, path
+
+
+def test_what_every_run_begins_with_imports_none_of_the_components():
+    """A misspelt key is told as soon as MONAI itself is imported, before diffusers and what else a run needs."""
+    begun = {"medti_components.bundle.run"}
+    waiting = [*begun]
+    while waiting:
+        tree = ast.parse(modules()[waiting.pop()].read_text(encoding="utf-8"))
+        at_once = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module}
+        found = {name for name in at_once if name.startswith("medti_components")} - begun
+        begun |= found
+        waiting += found
+    assert {room(name) for name in begun} == {"bundle", ""}
+    assert "medti_components.bundle.dry_run.report" not in begun
