@@ -60,7 +60,7 @@ COMMANDS: dict[str, Command] = {
     "reader_study": Command(
         "medti_components.apps.reader_study:reader_study",
         "Serve a page on which readers judge images without knowing their origin; Ctrl-C stops it and shows the "
-        "figures.",
+        "metrics.",
     ),
 }
 KIND_EXAMPLES: dict[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; that of this process by default.
 
     Returns:
-        The exit status: 0; 1 after a line on stderr for what the user can put right; 130 when interrupted.
+        The exit status: 0; 1 after a line on stderr about a user's mistake; 130 after an interruption.
 
     Raises:
         SystemExit: of status 141, when nobody reads the output any more.
@@ -100,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str]) -> Callable[[], Any]:
-    """Let Fire read the command line without running anything, and return what is to be run, or what gives its help.
+    """Let Fire read the command line without running it, and return the call to be run, or one that returns the help.
 
-    Fire runs a command before it looks at what is left of the line, and prints pages for a mistake.
+    Fire by itself runs a command before it has read the whole line, and answers a mistake with pages.
     """
     calls: list[partial[Any]] = []
     commands: dict[str, Any] = {name: _summarized(command) for name, command in COMMANDS.items()}
@@ -122,7 +122,7 @@ def _parse(arguments: list[str]) -> Callable[[], Any]:
 
 
 def _fitting(call: partial[Any], typed: Mapping[str, str]) -> Callable[[], Any]:
-    """Return ``call`` with its arguments in the kinds that the function asks for."""
+    """Return ``call`` with its arguments converted to the types that the function asks for."""
     given = inspect.signature(call.func).bind(*call.args, **call.keywords).arguments
     hints = get_type_hints(call.func)
     arguments = {
@@ -143,7 +143,7 @@ def _summarized(command: Command) -> Callable[[], None]:
 
 
 def _recorded(command: Callable[..., Any], calls: list[partial[Any]]) -> Commands | Callable[..., None]:
-    """Return a function, or a class's public methods, that only note their call; ``import_`` is called ``import``."""
+    """Return a function, or a class's public methods by name, that only record a call; ``import_`` is ``import``."""
 
     def recorded(method: Callable[..., Any]) -> Callable[..., None]:
         @wraps(method)

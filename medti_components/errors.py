@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Typed errors, so that the command line can tell a user's mistake from a defect."""
+"""Typed errors: the command line tells a user's mistake from a defect by them."""
 
 
 class MedtiError(Exception):
-    """Something the user can put right; the message is one line: what, which file or key, what to do."""
+    """A mistake that the user can correct; the message is one line: what is wrong, in which file or key, what to do."""
 
 
 class ConfigError(MedtiError):
-    """A config key is unknown or holds a value that does not fit."""
+    """A config key is unknown or has a wrong value."""
 
 
 class DataError(MedtiError):
@@ -23,7 +23,7 @@ class EmbeddingError(MedtiError):
 
 
 class BundleError(MedtiError):
-    """A folder is no bundle, or a bundle is not valid."""
+    """A folder is no bundle, or its bundle is not valid."""
 
 
 class PromptError(MedtiError):
@@ -52,4 +52,4 @@ class OutputError(MedtiError):
 
 
 class TrainingError(MedtiError):
-    """Training can't go on, for instance since the loss is not finite."""
+    """Training can't continue, for instance since the loss is not finite."""

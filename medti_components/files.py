@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files so that a reader finds the old one or the new one, never half of one."""
+"""Writing files in one piece: a reader finds the old file or the new one, never half of one."""
 
 import csv
 import io

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random streams that are pure functions of their names, so that resuming needs no stored state."""
+"""Random streams that depend on their names alone, so that resuming needs no stored state."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ import torch
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
-    """Derive a 63-bit seed from a run's seed and the names of what it is for.
+    """Derive a 63-bit seed from a run's seed and the names of its use.
 
     >>> stream_seed(0, "<a>", 7) == stream_seed(0, "<a>", 7)
     True

@@ -51,11 +51,11 @@ class Embedding:
         return "\n".join(f"{printable(f'{key}:'):<20} {printable(value)}" for key, value in facts.items())
 
     def import_(self, file: str, output_dir: str, token: str = "") -> str:
-        """Write the word of any tool's file as ``<concept>.safetensors``, for ``--embeddings``.
+        """Write the embedding of any tool's file as ``<concept>.safetensors``, for ``--embeddings``.
 
         Args:
             file: of diffusers, the web UI (.pt, .png, .safetensors), kohya or OneTrainer; nothing in it is ever run.
-            output_dir: folder that gets the file.
+            output_dir: folder for the file.
             token: the word in prompts from now on, like "<prostate_mri_positive>"; by default the file's own.
         """
         found = load_foreign_embedding(file, allow_pickle=True)
@@ -74,7 +74,7 @@ class Embedding:
         return f"wrote {path}: '{word}', {num_vectors} vectors of width {width}, from {metadata['imported_format']}"
 
     def export(self, file: str, format: str, output_file: str, token: str = "") -> str:
-        """Write a word as another tool reads it.
+        """Write an embedding as another tool reads it.
 
         Args:
             file: an embedding file; a pickle must be imported first.

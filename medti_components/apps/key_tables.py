@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``key_tables``: what README pages say of the configs' keys, from the configs and their schema.
+"""The command ``key_tables``: the tables of keys in README pages, from the configs and their schema.
 
 A table stands between two lines of a page; its first line names the config, and the keys where not all are wanted::
 
@@ -29,7 +29,7 @@ def key_tables(*, check: bool = False) -> str:
     """Write the tables of keys in README.md and bundles/*/docs/README.md anew.
 
     Args:
-        check: write nothing, and fail where a table is not up to date.
+        check: write nothing, and fail if a table is not up to date.
     """
     roots = {path: path.parent for path in [Path("README.md")] if path.is_file()}
     roots |= {path: path.parents[1] for path in sorted(Path("bundles").glob("*/docs/README.md"))}
@@ -53,7 +53,7 @@ def with_key_tables(page: str, folder: Path) -> str:
         folder: what the paths of configs in it are relative to.
 
     Raises:
-        ConfigError: the page names a config or key that is not there, or a key that is not described.
+        ConfigError: the page names a config or key that is missing, or a key without description.
 
     >>> with_key_tables("a page without tables", Path())
     'a page without tables'

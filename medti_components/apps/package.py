@@ -30,22 +30,22 @@ def package(
 ) -> str:
     """Write <name>_v<version>.zip, which runs wherever it is unpacked, as MONAI's model zoo takes it.
 
-    Equal input gives equal bytes. What goes in is looked through for patient data first: paths, identifiers, DICOM
-    files and tags, and, with dataset_dir, the names and images of a data set.
+    Equal input gives equal bytes. All files are searched for patient data first: paths, identifiers, DICOM files and
+    tags, and, with dataset_dir, the names and images of a data set.
 
     Args:
         bundle: the bundle's folder, such as bundles/prostate_mri_textual_inversion.
-        output_dir: folder that gets the archive and the entry for model_info.json.
+        output_dir: folder for the archive and the entry for model_info.json.
         version: one of the changelog in metadata.json, or a new one with --changelog.
-        embeddings: the words to share: a folder or files of .safetensors.
+        embeddings: the embeddings to share: a folder or files of .safetensors.
         classifier: the classifier to share, where the bundle trains one.
         overlays: config files to merge in, such as configs/embedded.json, or "['a.json','b.json']".
         components: "copied" into the archive, or "pinned" as a requirement.
         evaluation: output_dir of an evaluating run, for the model card and its verdict on copies.
-        dataset_dir: the training images, to be sure that neither they nor their names are in the archive.
+        dataset_dir: the training images; checks that neither they nor their names are in the archive.
         changelog: what is new in a version that metadata.json does not know yet.
         source: address where the archive will lie; by default the model zoo's.
-        override_verdict: pack what the evaluation found not safe to share; the model card says so.
+        override_verdict: pack weights that are not safe to share; the model card says so.
     """
     from medti_components.apps.bundle_checks.bundle import Bundle
     from medti_components.apps.bundle_checks.checks import ensure_valid

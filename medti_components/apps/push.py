@@ -26,22 +26,22 @@ def push(
 ) -> Iterator[str]:
     """Upload a packaged bundle, or learned words, to the Hugging Face hub.
 
-    What package refuses is refused here too: traces of patients, a bundle that is not valid, weights that an evaluation
-    found not safe to share; and pickles. Nothing is uploaded twice: after an upload that broke off, or of what is there
-    already, only the rest is sent.
+    This refuses what package refuses: traces of patients, bundles that are not valid, weights that an evaluation found
+    not safe to share. It refuses pickles too. Nothing is uploaded twice: after an upload that broke off, only the rest
+    is sent.
 
     Args:
         source: archive of package, the folder it was unpacked in, or words: a folder or files of .safetensors.
-        repo_id: owner/name of a model repository, which is made where there is none.
+        repo_id: owner/name of a model repository; a missing one is made.
         private: whether only its owner sees it.
         revision: branch of the repository.
         license: for the page, such as cc-by-nc-4.0; by default that of the bundle, or of the words' data.
         evaluation: of words, the output_dir of an evaluating run, for the page; a bundle's is in its archive.
-        dataset_dir: the training images, to be sure that neither they nor their names are uploaded.
-        override_verdict: upload what the evaluation found not safe to share; the page says so.
+        dataset_dir: the training images; checks that neither they nor their names are uploaded.
+        override_verdict: upload weights that are not safe to share; the page says so.
         replace: remove all other files from the branch.
-        endpoint: address of another hub than that of HF_ENDPOINT, or huggingface.co.
-        dry_run: say what would be uploaded, and stop; needs neither token nor network.
+        endpoint: address of the hub; by default that of HF_ENDPOINT, or huggingface.co.
+        dry_run: show what would be uploaded, and stop; needs neither token nor network.
     """
     from medti_components.apps.bundle_package.known_patients import KnownPatients
     from medti_components.apps.bundle_package.model_card import shareable_evaluation

@@ -40,25 +40,25 @@ def reader_study(
     port: int = 0,
     analyse: bool = False,
 ) -> Iterator[str]:
-    """Serve a page on which readers judge images without knowing their origin; Ctrl-C stops it and shows the figures.
+    """Serve a page on which readers judge images without knowing their origin; Ctrl-C stops it and shows the metrics.
 
-    Every answer is saved at once, and the same command goes on with the study. Figures are written to
-    reader_study.json and reader_study.html in output_dir whenever a reader has finished and when it is stopped.
+    Every answer is saved at once, and the same command continues the study. Metrics are written to reader_study.json
+    and reader_study.html in output_dir whenever a reader has finished, and when the command is stopped.
 
     Args:
-        output_dir: folder of the study, its answers and its figures.
+        output_dir: folder of the study, its answers and its metrics.
         real_dir: folder of real images, PNG or JPEG.
         generated_dir: output_dir of a generating run, or a folder of PNG or JPEG.
         kind: single (real or synthetic? how realistic, 1 to 5?) or pairs (which is more realistic?).
         num_images: images of each origin, drawn by the seed; of pairs, their number.
-        concept: take generated images of this word alone, such as "<prostate_mri_positive>".
+        concept: take only generated images of this word, such as "<prostate_mri_positive>".
         channels: auto, colour, grey, or panels for three channels side by side, as in prostate MRI.
-        image_size: edge of all images in pixels; 0 for that of the smallest.
+        image_size: edge of all images in pixels; 0 takes that of the smallest.
         seed: draws images, orders and sides.
         reader: name of the only reader; by default each gives one.
-        host: address to serve at; another than 127.0.0.1 lets other machines in.
+        host: address to serve at; any but 127.0.0.1 lets other machines in.
         port: port to serve at; 0 takes a free one.
-        analyse: serve nothing, only compute the figures from the answers in output_dir.
+        analyse: serve nothing, only compute the metrics from the answers in output_dir.
     """
     if analyse:
         yield from analysis(output_dir)
@@ -106,7 +106,7 @@ def reader_study(
 
 
 def analysis(output_dir: str) -> Iterator[str]:
-    """Write ``reader_study.json`` and ``reader_study.html``, yield what they say in a line a reader.
+    """Write ``reader_study.json`` and ``reader_study.html``, yield what they say, one line per reader.
 
     Raises:
         DataError: there is no study, no answer, or an answer of another study.
@@ -127,11 +127,11 @@ def analysis(output_dir: str) -> Iterator[str]:
     write_text_atomically(folder / "reader_study.json", content + "\n")
     write_text_atomically(folder / "reader_study.html", render_report(metrics, settings))
     yield from report_lines(metrics)
-    yield f"figures in {folder / 'reader_study.html'} and reader_study.json"
+    yield f"metrics in {folder / 'reader_study.html'} and reader_study.json"
 
 
 def _page_of() -> Any:
-    """Return the class of the page; Flask is only needed, and only imported, where one is served."""
+    """Return the class of the page; Flask is needed, and imported, only to serve it."""
     try:
         from medti_components.apps.reader_study_server.web_page import ReaderStudyPage
     except ModuleNotFoundError as error:
@@ -180,7 +180,7 @@ def _served(app: "Flask", study: "ReaderStudy", host: str, port: int) -> Iterato
             yield f"warning: --host {host} lets other machines in; whoever has the link sees the images"
         shown = f"[{host}]" if ":" in host else host
         yield f"open in a browser: http://{shown}:{bound}/{study.link_key}/"
-        yield f"answers go to {ANSWERS}/ in output_dir; Ctrl-C stops, the same command goes on"
+        yield f"answers go to {ANSWERS}/ in output_dir; Ctrl-C stops, the same command continues"
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopping it is as good as Ctrl-C
         try:
             server.serve_forever()  # ends by itself when interrupted

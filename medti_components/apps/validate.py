@@ -14,18 +14,18 @@ BUNDLES = Path("bundles")
 def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_xml: str = "") -> Iterator[str]:
     """Check a bundle, or all of them: files, metadata, configs, then a step of training and an image.
 
-    A line a check: passed, failed (with what to do) or skipped (with the reason). The exit status is 1 when one has
-    failed. A config is code, and validating runs it: validate what you would run.
+    One line per check: passed, failed (with the remedy) or skipped (with the reason). The exit status is 1 when a check
+    has failed. A config is code, and validating runs it: validate what you would run.
 
-    What is asked follows from what a bundle has. In its source form, as here in bundles/, weights may be missing; a
+    A bundle is checked for what it has. In its source form, as here in bundles/, weights may be missing; a
     packaged bundle (one with models/model.pt) must also have inference.json, SHA256SUMS over all files, a model.pt that
     is a plain state dict, and no links out of its folder.
 
     Args:
         bundle: the bundle's folder, such as bundles/prostate_mri_textual_inversion.
         all: check every folder in bundles/ instead.
-        steps: run a real step of training and of generation too, on phantoms and the embedded base model.
-        junit_xml: file that gets the results as JUnit XML too.
+        steps: also run a real step of training and of generation, on phantoms and the embedded base model.
+        junit_xml: file for the results as JUnit XML.
     """
     from medti_components.apps.bundle_checks.bundle import Bundle
     from medti_components.apps.bundle_checks.check_result import CheckResult

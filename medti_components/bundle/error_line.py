@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run or a command says: one line on stderr for a user's mistake, and its text on stdout.
+"""What a run or a command prints: one line on stderr for a user's mistake, and its text on stdout.
 
-Nothing heavy is imported here: the command line needs it before it knows the command.
+Nothing slow is imported here: the command line needs it before it knows the command.
 """
 
 import difflib
@@ -15,7 +15,7 @@ from types import TracebackType
 from medti_components.errors import MedtiError, PromptError
 
 READER_GONE = 141  # 128 + SIGPIPE, as shells report it
-# A data loader's worker hands its exception over as text: the traceback in the worker, with ours in it.
+# A data loader's worker sends its exception as the text of a traceback, which ends in ours.
 _WORKER_ERROR = re.compile(
     r"DataLoader worker process.*^medti_components\.errors\.\w+: ([^\n]*)", re.DOTALL | re.MULTILINE
 )
@@ -48,7 +48,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def error_line(error: BaseException) -> str | None:
-    """Return the line that a user sees for ``error``, or None for a defect, whose traceback is wanted.
+    """Return the line that a user sees for ``error``, or None for a defect, which shows its traceback.
 
     >>> error_line(MedtiError("prompt must be text, got 5"))
     'error: prompt must be text, got 5'
@@ -75,7 +75,7 @@ def _one_line(message: str) -> str:
 
 
 def report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Print ``error`` as one line where a user can put it right, with its traceback otherwise (a ``sys.excepthook``).
+    """Print ``error`` as one line if it is a user's mistake, else with its traceback (a ``sys.excepthook``).
 
     The exit status is Python's own, 1; 130 after an interruption from the keyboard.
     """

@@ -27,7 +27,7 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
 def check_key(key: str, config: Config, others: Mapping[str, Config] | None = None) -> None:
     """Check that ``key``, top-level or a path such as ``train::trainer::max_epochs``, exists in ``config``.
 
-    A path may also end in an argument that the component's function takes though the config does not set it.
+    A path may also end in an argument of the component's function that the config does not set.
 
     Args:
         key: as given by the user; ``#`` is MONAI's older separator.
@@ -84,9 +84,9 @@ def _path(walked: list[str], near: str) -> str:
 
 
 def setting_keys(config: Config) -> list[str]:
-    """Return the top-level keys that a user sets: plain values, and expressions of nothing but such.
+    """Return the top-level keys that a user sets: plain values, and expressions of plain values.
 
-    Components, sections, run ids, and what is made from components belong to the config itself.
+    Components, sections, run ids, and expressions of components belong to the config itself.
 
     >>> setting_keys({"seed": 0, "twice": "$2 * @seed", "run": ["$@engine.run()"], "engine": {}, "net": "@engine"})
     ['seed', 'twice']
@@ -112,10 +112,10 @@ def _monai_components() -> ComponentLocator:
 
 
 def located(target: str) -> Callable[..., Any] | None:
-    """Import what a ``_target_`` names, a dotted path or the short name of a class of MONAI's; None where none is.
+    """Import a ``_target_``: a dotted path, or the short name of a class of MONAI's. Return None if it is missing.
 
     Raises:
-        pydoc.ErrorDuringImport: its module is there and can't be imported.
+        pydoc.ErrorDuringImport: its module exists and can't be imported.
 
     >>> located("torch.optim.AdamW"), located("Compose")
     (<class 'torch.optim.adamw.AdamW'>, <class 'monai.transforms.compose.Compose'>)
@@ -142,7 +142,7 @@ def _arguments(component: Config) -> set[str]:
 
 
 def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> None:
-    """Check that each key of an overlay exists in one of a bundle's configs at least.
+    """Check that each key of an overlay exists in at least one of a bundle's configs.
 
     Args:
         name: file name of the overlay, for the message.
@@ -150,7 +150,7 @@ def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> 
         configs: name and content of the bundle's own configs.
 
     Raises:
-        ConfigError: a key is unknown to all of them; names file, key and the nearest.
+        ConfigError: no config has a key; names file, key and the nearest key.
 
     >>> check_overlay("fast.json", {"num_steps": 20}, {"train.json": {"seed": 0}, "inference.json": {"num_steps": 100}})
     >>> check_overlay("fast.json", {"num_step": 20}, {"train.json": {"seed": 0}, "inference.json": {"num_steps": 100}})
@@ -178,7 +178,7 @@ ENGINES = ("SupervisedTrainer", "SupervisedEvaluator")
 
 
 def reached(config: Mapping[str, Any], run_id: str) -> dict[str, Any]:
-    """Return id and content of all that the expressions of a run id refer to, in the order of first reference.
+    """Return id and content of all that a run id's expressions refer to, directly or not, by first reference.
 
     >>> [*reached({"seed": 0, "net": {"seed": "@seed"}, "other": 1, "run": ["$@net.run()"]}, "run")]
     ['net', 'net::seed', 'seed']
@@ -208,7 +208,7 @@ def engines(config: Mapping[str, Any], run_id: str) -> list[str]:
 
 
 def is_target(content: Any, *names: str) -> bool:
-    """Return whether a content is a component of one of these names, whatever module it is in.
+    """Return whether ``content`` is a component of one of these names, in any module.
 
     >>> is_target({"_target_": "monai.engines.SupervisedTrainer"}, "SupervisedTrainer")
     True

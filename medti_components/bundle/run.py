@@ -50,11 +50,11 @@ def bundle_root() -> str:
 def initialize() -> None:
     """Prepare a run: the first entry of ``initialize`` in every config of a bundle.
 
-    From here on a user's mistake ends in one line on stderr. Every key set on the command line (or as an argument of
-    ``monai.bundle.run``) must exist in the config being run, every key of an overlay in one of the bundle's configs, or
-    of those of the bundles beside it, since they share overlays; values must be of the kind of the config's own, and
-    within what the bundle's ``docs/keys.schema.json`` allows. ``--resume true`` is understood, and text is taken as
-    typed. With ``--dry_run true`` it tells what the run would do, and ends it.
+    From here on a user's mistake ends in one line on stderr. Every key set on the command line, or as an argument of
+    ``monai.bundle.run``, must exist in the config being run. Every key of an overlay must exist in one of the bundle's
+    configs, or of those of the bundles beside it, which share the overlays. Values must have the type of the config's
+    own, and be allowed by the bundle's ``docs/keys.schema.json``. Text is taken as it was typed. ``--dry_run true``
+    shows what the run would do, and ends it.
 
     Raises:
         ConfigError: a key, run id or value does not fit.
@@ -85,7 +85,7 @@ def initialize() -> None:
 
 
 def _end_with_report(workflow: ConfigWorkflow, base: Mapping[str, Any]) -> NoReturn:
-    """Tell what the run would do, and end the process with status 0 before anything else of the config happens."""
+    """Show what the run would do, and end the process with status 0 before anything else happens."""
     from medti_components.bundle.dry_run.report import dry_run_report  # here, since all runs import this module
 
     config = {**workflow.parser.get(), "bundle_root": workflow.parser.get_parsed_content("bundle_root")}
@@ -155,7 +155,7 @@ def _creating_call() -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
 def running(kind: type) -> Any | None:
     """Return the innermost object of class ``kind`` whose method is being executed.
 
-    MONAI hands neither its workflow nor its parser to what a config names, so that they are found on the stack.
+    MONAI gives a config's components neither its workflow nor its parser, so they are found on the stack.
     """
     for frame in _frames():
         if isinstance(owner := frame.f_locals.get("self"), kind):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the top-level keys of a bundle's configs mean and may hold: ``docs/keys.schema.json``, a JSON Schema.
 
-It has a definition for each config, ``train``, ``inference`` and ``evaluate``. What several bundles have is described
-once, in ``keys.schema.json`` beside this file; a bundle takes it in by ``{"$ref": "urn:medti:keys#/$defs/training"}``
-and adds its own. A packaged bundle holds both in one document. Defaults stand in the configs alone.
+It has one definition per config: ``train``, ``inference`` and ``evaluate``. Keys of several bundles are described once,
+in ``keys.schema.json`` beside this file. A bundle refers to it by ``{"$ref": "urn:medti:keys#/$defs/training"}`` and
+adds its own keys. A packaged bundle holds both in one document. Defaults stand only in the configs.
 """
 
 import copy
@@ -49,7 +49,7 @@ class ConfigSchema:
     """The keys of a bundle's configs.
 
     Args:
-        folder: the bundle's; one without ``docs/keys.schema.json`` describes nothing, and everything fits it.
+        folder: the bundle's; without ``docs/keys.schema.json`` every value is allowed.
 
     Raises:
         ConfigError: the file is no JSON Schema.
@@ -76,12 +76,12 @@ class ConfigSchema:
         return Draft202012Validator(self.document)
 
     def keys(self, config: str) -> dict[str, dict[str, Any]]:
-        """Return what is said of each key of a config, such as ``train.json``; a bundle's own words come last."""
+        """Return the schema of each key of a config, such as ``train.json``; a bundle's own comes last."""
         definition = self.document["$defs"].get(Path(config).stem)
         return {} if definition is None else _properties(definition, self.document, self.document)
 
     def check(self, config: str, values: Mapping[str, Any]) -> None:
-        """Check the values of a config's top-level keys; those that MONAI has yet to resolve are left out.
+        """Check the values of a config's top-level keys, without those that MONAI has yet to resolve.
 
         Raises:
             ConfigError: a value is not allowed; the first, by key.
@@ -95,7 +95,7 @@ class ConfigSchema:
 
 
 def kinds(described: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the JSON types that a key's schema allows; none where it does not say.
+    """Return the JSON types that a key's schema allows; empty where it allows any.
 
     >>> kinds({"type": ["string", "null"]}), kinds({"type": "integer"}), kinds({})
     (('string', 'null'), ('integer',), ())
@@ -126,7 +126,7 @@ def _properties(
 
 
 def _allowed(error: ValidationError) -> str:
-    """Return what would be right.
+    """Return the allowed values in words.
 
     >>> _allowed(next(Draft202012Validator({"type": ["integer", "null"]}).iter_errors("a")))
     'a whole number or null'

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the values that a user sets have the kind that a config's own value has.
+"""Whether the values that a user sets have the type of the config's own values.
 
-The command line goes through Fire, which reads values as Python: ``true`` arrives as text, ``effusion, frontal`` as a
-tuple, ``grade #2`` cut after "grade". Text is therefore taken from the command line as it was typed.
+Fire reads the command line, and takes values as Python: ``true`` arrives as text, ``effusion, frontal`` as a tuple,
+``grade #2`` as "grade". Text is therefore taken from the command line as it was typed.
 """
 
 import ast
@@ -40,17 +40,17 @@ def is_expression(value: Any) -> bool:
 
 
 def fitting_value(key: str, value: Any, default: Any, typed: str | None = None, kinds: Collection[str] = ()) -> Any:
-    """Return ``value`` in the kind of the config's own value.
+    """Return ``value`` in the type of the config's own value.
 
     Args:
         key: top-level key.
         value: what MONAI was given for it.
-        default: the value in the config file; None or an expression leave the kind open.
-        typed: the text on the command line, where the value came from there.
-        kinds: what a schema allows, as JSON's types; needed where the config's own value leaves it open.
+        default: the value in the config file; None and expressions allow any type.
+        typed: the text on the command line, if the value came from there.
+        kinds: JSON types that a schema allows; needed where the config's own value allows any.
 
     Raises:
-        ConfigError: the value is of another kind.
+        ConfigError: the value has another type.
 
     >>> fitting_value("resume", "true", False)
     True
@@ -103,7 +103,7 @@ def _as_float(key: str, value: Any) -> float:
 
 
 def _as_int(key: str, value: Any) -> int:
-    """Return a count, size or seed: what the configs have of whole numbers is never negative."""
+    """Return a count, size or seed: whole numbers of the configs are never negative."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ConfigError(f"{key} must not be negative, got {value}")

@@ -257,7 +257,7 @@ def write_metrics(folder, **content):
     return folder
 
 
-def test_figures_of_the_evaluation_are_in_the_model_card(package, tmp_path):
+def test_metrics_of_the_evaluation_are_in_the_model_card(package, tmp_path):
     folder, _ = package(evaluation=write_metrics(tmp_path / "evaluated"))
     card = (folder / "docs" / "README.md").read_text()
     assert "| auc, generated | 0.977 [0.959, 0.991] | 9 positive, 8 negative |\n| brier | 0.25 |  |" in card
@@ -384,7 +384,7 @@ def test_evaluation_and_overlays_that_cannot_be_read_are_told(line_of, tmp_path)
     assert line_of(evaluation=metrics.parent) == f"'{metrics}' must hold a JSON object, got list: evaluate again"
     metrics.write_text('{"auc": {"value": 1, "interval": 2}}')
     line = line_of(evaluation=metrics.parent)
-    assert line.startswith(f"'{metrics}' has a figure that can't be read (")
+    assert line.startswith(f"'{metrics}' has a metric that can't be read (")
     assert line.endswith("): evaluate again")
     (tmp_path / "wrong.json").write_text('{"num_imagez": 3}')
     assert line_of(overlays=tmp_path / "wrong.json") == (

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``python -m medti_components validate`` looks at: a module a subject, a function a check."""
+"""What ``python -m medti_components validate`` checks: one module per subject, one function per check."""

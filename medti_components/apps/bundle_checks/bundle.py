@@ -18,8 +18,8 @@ EMBEDDED = "embedded.json"
 class Bundle:
     """The files of a bundle and what its configs say, as they are written: nothing is resolved or executed.
 
-    A bundle is in its *source form*, as in this repository's ``bundles/``, or *packaged* for the model zoo, which
-    shows in ``models/model.pt``: then more is asked of it.
+    A bundle is in its *source form*, as in this repository's ``bundles/``, or *packaged* for the model zoo. A packaged
+    one has ``models/model.pt``, and must fulfil more.
 
     Args:
         folder: the bundle's folder, which holds ``configs/``.
@@ -46,7 +46,7 @@ class Bundle:
         self.metadata = self._read(own[METADATA]) if METADATA in own else None
         self.configs = self._readable({name: own[name] for name in BUNDLE_CONFIGS if name in own})
         overlays = self._readable(self.overlay_paths)
-        # what has a run of its own is laid over nothing
+        # a config with its own run is no overlay
         self.overlays = {name: content for name, content in overlays.items() if "run" not in content}
 
     @property
@@ -56,21 +56,21 @@ class Bundle:
 
     @property
     def concepts(self) -> list[str]:
-        """Tokens of the words that the bundle is about, from the first config that lists them."""
+        """Tokens of the bundle's concepts, from the first config that lists them."""
         listed = (config["concepts"] for config in self.configs.values() if isinstance(config.get("concepts"), list))
         return [str(token) for token in next(listed, [])]
 
     def files(self) -> list[Path]:
-        """Return all files, sorted, but for what Python and file managers leave behind."""
+        """Return all files, sorted, without those that Python and file managers leave behind."""
         paths = (path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink())
         return sorted(path for path in paths if "__pycache__" not in path.parts and path.name != ".DS_Store")
 
     def short(self, path: Path) -> str:
-        """Return ``path`` as it is called within the bundle."""
+        """Return a path relative to the bundle's folder."""
         return path.relative_to(self.folder).as_posix()
 
     def named_files(self) -> dict[str, Path]:
-        """Return all files by what they are called within the bundle."""
+        """Return all files by their path within the bundle."""
         return {self.short(path): path for path in self.files()}
 
     def _readable(self, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
@@ -78,7 +78,7 @@ class Bundle:
         return {name: content for name, content in contents.items() if content is not None}
 
     def _read(self, path: Path) -> dict[str, Any] | None:
-        """Return what a JSON file holds; None, with the reason noted, where it can't be read or is no object."""
+        """Return the object in a JSON file, or None where it can't be read; ``unreadable`` then gives the reason."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "Duplicate key")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes of a check, as a line on the terminal and as JUnit XML."""
+"""The result of a check, as a line on the terminal and as JUnit XML."""
 
 import io
 import logging
@@ -23,8 +23,8 @@ class CheckResult:
 
     Args:
         name: the check's name.
-        problems: a line each, with what to do; none when the check has passed.
-        reason: why it was left out; None when it was not.
+        problems: one line each, with its remedy; empty when the check has passed.
+        reason: why it was skipped; None when it was run.
         seconds: how long it took.
     """
 
@@ -57,7 +57,7 @@ class CheckResult:
 
 
 def run_check(name: str, check: Callable[[], Iterable[str]]) -> CheckResult:
-    """Run ``check``, which gives a line a problem, and note what comes of it.
+    """Run ``check``, which yields one line per problem, and return its result.
 
     >>> run_check("docs", lambda: ["docs/README.md is missing: write it"]).problems
     ('docs/README.md is missing: write it',)
@@ -77,7 +77,7 @@ def run_check(name: str, check: Callable[[], Iterable[str]]) -> CheckResult:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what libraries print, log and warn of: a check says in its own words what is wrong."""
+    """Hide what libraries print, log and warn of: a check says in its own words what is wrong."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -89,7 +89,7 @@ def _quiet() -> Iterator[None]:
 
 
 def junit_xml(results: Mapping[str, Sequence[CheckResult]]) -> str:
-    """Return a test suite a bundle, a test case a check.
+    """Return one test suite per bundle, with one test case per check.
 
     Args:
         results: of each bundle, by its name.

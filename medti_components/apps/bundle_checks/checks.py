@@ -47,7 +47,7 @@ def checked(
 
     Args:
         bundle: the bundle.
-        folder: for phantoms, which several bundles may share, and for what runs leave.
+        folder: for phantoms, which several bundles may share, and for the results of runs.
         steps: whether real steps are run.
         names: of the checks to run; None runs all.
     """
@@ -69,7 +69,7 @@ def _left_out() -> Iterable[str]:
 
 @contextmanager
 def _importable(bundle: Bundle) -> Iterator[None]:
-    """Let modules in the bundle's folder be imported, as MONAI's run does: a packaged bundle has its own."""
+    """Let modules in the bundle's folder be imported, as MONAI's run does: a packaged bundle has its own components."""
     path = [*sys.path]
     sys.path.insert(1, str(bundle.folder.resolve()))
     try:
@@ -79,10 +79,10 @@ def _importable(bundle: Bundle) -> Iterator[None]:
 
 
 def ensure_valid(folder: Path, done: str) -> None:
-    """Refuse a packaged bundle that fails a check of ``validate``, but for those that run it.
+    """Refuse a packaged bundle that fails a check of ``validate``; checks that run the bundle are left out.
 
     Raises:
-        BundleError: it fails one.
+        BundleError: a check fails.
     """
     names = [name for name in READING if name not in LEFT_TO_VALIDATE]
     results = checked(Bundle(folder), folder.parents[1], names=names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the configs say: components and their arguments, references, expressions, overlays, and the keys that users set.
+"""The configs: components and their arguments, references, expressions, overlays, and the keys that users set.
 
 Modules that a ``_target_`` lies in are imported; nothing is instantiated, no expression is evaluated.
 """
@@ -26,7 +26,7 @@ SYNTAX = ("$", "@", "%")
 
 
 def targets(bundle: Bundle) -> Iterator[str]:
-    """Each ``_target_`` can be imported, and takes the arguments that stand beside it."""
+    """Each ``_target_`` can be imported, and takes its arguments."""
     for name, config in bundle.configs.items():
         for place, value in entries(config):
             target = value.get("_target_") if isinstance(value, dict) else None
@@ -66,7 +66,7 @@ def _names_beside(target: str) -> list[str]:
 
 
 def references(bundle: Bundle) -> Iterator[str]:
-    """Each ``@`` reference and ``%`` macro leads somewhere, and none in a circle; each config stands alone."""
+    """Each ``@`` reference and ``%`` macro has a target within the config, and there is no circle."""
     for name, config in {**bundle.configs, **bundle.overlays}.items():
         for place, value in entries(config):
             if "#" in place.rpartition("::")[2] or (isinstance(value, str) and "#" in value):
@@ -79,7 +79,7 @@ def references(bundle: Bundle) -> Iterator[str]:
 
 
 def _unresolved(content: Mapping[str, Any], config: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield what ``content``, which is ``config`` or laid over it, refers to in vain."""
+    """Yield the references without a target in ``content``, which is ``config`` or laid over it."""
     parser = ConfigParser({**config, **content})
     known = [name for name, _ in entries(parser.get())]
     for place, value in entries(content):
@@ -116,7 +116,7 @@ def _circles(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def expressions(bundle: Bundle) -> Iterator[str]:
-    """Each ``$`` expression is Python that can be parsed; none is evaluated."""
+    """Each ``$`` expression can be parsed as Python; it is not evaluated."""
     for name, config in {**bundle.configs, **bundle.overlays}.items():
         for place, value in entries(config):
             if not ConfigExpression.is_expression(value):
@@ -130,7 +130,7 @@ def expressions(bundle: Bundle) -> Iterator[str]:
 
 
 def overlays(bundle: Bundle) -> Iterator[str]:
-    """Each overlay names keys that a bundle's config has, and refers to what is in each config that has them."""
+    """Each key of an overlay is in a bundle's config, and its references have targets in each config with that key."""
     if not bundle.overlays:
         raise CheckSkipped("no overlays beside the bundle")
     known = {**bundle.configs, **configs_beside(bundle.folder / "configs")}

@@ -28,7 +28,7 @@ INITIALIZE = {"_target_": "medti_components.bundle.run.initialize"}
 
 
 def structure(bundle: Bundle) -> Iterator[str]:
-    """Required files are there, JSON files can be read, and no file is a link to somewhere else."""
+    """Required files are there, JSON files can be read, and no file is a symbolic link."""
     for name, reason in bundle.unreadable.items():
         yield f"configs/{name} can't be read ({reason}): correct its JSON"
     required = [f"configs/{METADATA}", "configs/logging.conf", "docs/README.md"]
@@ -45,7 +45,7 @@ def structure(bundle: Bundle) -> Iterator[str]:
 
 
 def run_ids(bundle: Bundle) -> Iterator[str]:
-    """Each config runs by its own id and by MONAI's default ``run``, and makes errors readable before all else."""
+    """Each config has its own run id and MONAI's default ``run``, and first makes errors readable."""
     for name, config in bundle.configs.items():
         for wanted in (RUN_IDS[name], ("run",)):
             if not any(isinstance(_macro_resolved(config, run_id), list) for run_id in wanted):
@@ -56,7 +56,7 @@ def run_ids(bundle: Bundle) -> Iterator[str]:
 
 
 def _macro_resolved(config: Mapping[str, Any], key: str) -> Any:
-    """Return a top-level value, or the one that it stands for as a macro.
+    """Return a top-level value, or the value of its macro.
 
     >>> _macro_resolved({"training": ["$1"], "run": "%training"}, "run")
     ['$1']
@@ -104,7 +104,7 @@ def metadata(bundle: Bundle) -> Iterator[str]:
 
 
 def changelog(bundle: Bundle) -> Iterator[str]:
-    """The version is a key of the changelog, all of whose keys are versions that say what is new."""
+    """The version is in the changelog, and each version there says what is new."""
     content = _content(bundle)
     version, versions = content.get("version"), content.get("changelog")
     if not isinstance(versions, dict):
@@ -133,7 +133,7 @@ ABSOLUTE_PATH = re.compile(r"/|~|[A-Za-z]:[\\/]|.*[/'\"](?:home|root|work|mnt|da
 
 
 def docs(bundle: Bundle) -> Iterator[str]:
-    """The page has its sections, a command for each config, and links to files that are there."""
+    """The page has its sections, a command for each config, and no broken links."""
     page = bundle.folder / "docs" / "README.md"
     if not page.is_file():
         yield "docs/README.md is missing: write it"
@@ -156,7 +156,7 @@ def docs(bundle: Bundle) -> Iterator[str]:
 
 
 def licence(bundle: Bundle) -> Iterator[str]:
-    """The licence of code and weights and the terms of the data are told."""
+    """The licence of code and weights and the terms of the data are there."""
     for name in LICENCES:
         path = bundle.folder / name
         if not path.is_file():
@@ -166,7 +166,7 @@ def licence(bundle: Bundle) -> Iterator[str]:
 
 
 def paths(bundle: Bundle) -> Iterator[str]:
-    """No config or overlay has an absolute path, and no text file one that belongs to somebody's machine."""
+    """No config or overlay has an absolute path, and no text file a path of somebody's machine."""
     for name, config in {**bundle.configs, **bundle.overlays}.items():
         for place, value in entries(config):
             if isinstance(value, str) and not place.endswith("_desc_") and ABSOLUTE_PATH.match(value):
@@ -179,7 +179,7 @@ def paths(bundle: Bundle) -> Iterator[str]:
 
 
 def _text(path: Path) -> str | None:
-    """Return what a text file holds; None for binary ones and links that lead nowhere."""
+    """Return the content of a text file, or None for binary files and broken links."""
     if not path.is_file():
         return None
     try:
@@ -196,7 +196,7 @@ HASHES = ("md5", "sha1", "sha256", "sha512")
 
 
 def large_files(bundle: Bundle) -> Iterator[str]:
-    """Each file of 25 MB and more is in ``large_files.yml``, all of whose entries have path, address and hash."""
+    """Each file of 25 MB and more is in ``large_files.yml``, and its entries have path, address and hash."""
     listed, problems = _listed(bundle)
     yield from problems
     for path in bundle.files():
@@ -207,7 +207,7 @@ def large_files(bundle: Bundle) -> Iterator[str]:
 
 
 def checksums(bundle: Bundle) -> Iterator[str]:
-    """Files are what ``large_files.yml`` and ``SHA256SUMS`` say; the latter covers every file of a packaged bundle."""
+    """Files have the hashes of ``large_files.yml`` and ``SHA256SUMS``, which covers all files of a packaged bundle."""
     listed, _ = _listed(bundle)
     sums = bundle.folder / CHECKSUMS
     if not bundle.is_packaged and not listed and not sums.is_file():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a bundle works: its components are built, a step is trained, an image is generated; each takes seconds."""
+"""Whether a bundle works: its components are built, one step is trained, one image is generated, in seconds."""
 
 import inspect
 import json
@@ -87,10 +87,10 @@ class TrialRun:
         self.data_dir = data_dir
 
     def config_files(self, name: str) -> list[str]:
-        """Return the paths of a config and of what is laid over it.
+        """Return the paths of a config and of its overlay.
 
         Raises:
-            CheckSkipped: it needs a base model, and neither has one nor lies beside the embedded one.
+            CheckSkipped: it needs a base model, and there is no embedded one.
         """
         config = self.bundle.configs[name]
         files = [str(self.bundle.folder.resolve() / "configs" / name)]
@@ -116,7 +116,7 @@ class TrialRun:
         return values | {key: str(path) for key, path in paths.items() if key in config}
 
     def output_dir(self, name: str) -> Path:
-        """Return the folder for the results of a config's run."""
+        """Return the folder for a config's results."""
         return self.folder / Path(name).stem
 
     @cached_property
@@ -135,7 +135,7 @@ class TrialRun:
         return folder
 
     def run(self, name: str, run_id: str) -> Iterator[str]:
-        """Run a config as its users do, in a process of its own; a line when that fails."""
+        """Run a config as users do, in a process of its own; yield a line where that fails."""
         settings = self.settings(name)
         options = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
         command = ["-m", "monai.bundle", "run", run_id, "--config_file", str(self.config_files(name)), *options]
@@ -182,9 +182,9 @@ WORKFLOWS = {
 
 
 def properties(trial: TrialRun) -> Iterator[str]:
-    """Each config has what MONAI's tools ask a workflow for, and all of it can be built.
+    """Each config has the properties that MONAI's tools ask a workflow for, and its components can be built.
 
-    A train.json without a section ``train`` does not offer itself as MONAI's training workflow and is left out.
+    A train.json without a section ``train`` is no training workflow of MONAI's and is left out.
     """
     configs = trial.bundle.configs
     names = [name for name in WORKFLOWS if name in configs and (name != "train.json" or "train" in configs[name])]
@@ -210,7 +210,7 @@ def _missing(trial: TrialRun, name: str) -> Iterator[str]:
 
 
 def _built(trial: TrialRun, name: str) -> Iterator[str]:
-    """Build a config's components; let a training take its step too, since other configs read what it leaves."""
+    """Build a config's components, and run a training, since other configs read its results."""
     kind, _ = WORKFLOWS[name]
     files, settings = trial.config_files(name), trial.settings(name)
     try:
@@ -234,7 +234,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def training_step(trial: TrialRun) -> Iterator[str]:
-    """``training`` runs to its end and leaves weights."""
+    """``training`` runs to its end and saves weights."""
     if "train.json" not in trial.bundle.configs:
         raise CheckSkipped("no configs/train.json")
     problems = [*trial.run("train.json", "training")]
@@ -244,9 +244,9 @@ def training_step(trial: TrialRun) -> Iterator[str]:
 
 
 def generation_step(trial: TrialRun) -> Iterator[str]:
-    """inference.json runs on what was just trained; what it generates is marked synthetic.
+    """inference.json runs on what was just trained, and marks its images as synthetic.
 
-    A bundle without one, that has a diffusers model, draws an image with that.
+    A bundle of a diffusers model without inference.json draws an image with the model.
     """
     configs = trial.bundle.configs
     if "inference.json" in configs:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``python -m medti_components package`` puts into an archive: a module a part."""
+"""What ``python -m medti_components package`` puts into an archive, and what it refuses."""

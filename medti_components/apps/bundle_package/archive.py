@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The archive: what is put into the copy of a bundle, checksums, the zip, and the entry for the model zoo.
+"""The archive: its weights, configs and model card, checksums, the zip, and the entry for the model zoo.
 
 The same files give the same zip, byte for byte.
 """
@@ -30,10 +30,10 @@ MODE = 0o100644 << 16
 
 
 def metadata_of_version(origin: Bundle, version: str, changelog: str) -> dict[str, Any]:
-    """Return the bundle's metadata for ``version``, which is new where a line for the changelog is given.
+    """Return the bundle's metadata for ``version``; a line for the changelog makes it a new version.
 
     Raises:
-        BundleError: the bundle can't be packaged, or its changelog does not go with the version.
+        BundleError: the bundle can't be packaged, or the version does not fit its changelog.
     """
     if origin.is_packaged:
         raise BundleError(f"'{origin.folder}' is packaged already: package the bundle that it was made from")
@@ -79,7 +79,7 @@ def fill(
         overlays=overlays,
         evaluation=summary,
     )
-    if (folder / SCHEMA).is_file():  # with what it has in common with other bundles
+    if (folder / SCHEMA).is_file():  # with the keys that all bundles share
         write_text_atomically(folder / SCHEMA, json.dumps(ConfigSchema(folder).document, indent=4) + "\n")
     for name, content in {**configs, METADATA: metadata}.items():
         write_text_atomically(folder / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
@@ -87,7 +87,7 @@ def fill(
 
 
 def leave_out_pictures(folder: Path) -> None:
-    """Remove pictures of the source's page that the model card does not show: other weights drew them."""
+    """Remove pictures of the source's page that the model card does not show: other weights generated them."""
     card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
     for path in folder.glob("docs/*.png"):
         if f"({path.name})" not in card:
@@ -102,10 +102,9 @@ def write_checksums(folder: Path) -> None:
 
 
 def write_archive(folder: Path, target: Path) -> int:
-    """Write a bundle's files as ``<folder>/...`` into a zip and return how many they are.
+    """Write a bundle's files as ``<folder>/...`` into a zip and return their number.
 
-    Names are sorted, times and permissions fixed, and nothing is compressed, since compressed bytes differ among zlib's
-    versions.
+    Names are sorted, times and permissions are fixed. Nothing is compressed: compressed bytes depend on zlib's version.
 
     Raises:
         OutputError: ``target`` can't be written.
@@ -122,14 +121,14 @@ def write_archive(folder: Path, target: Path) -> int:
 
 
 def write_model_info(archive: Path, source: str) -> str:
-    """Add the archive to the ``model_info.json`` beside it, as the model zoo's has it, and return the entry.
+    """Add the archive to the ``model_info.json`` beside it, in the model zoo's form, and return the entry.
 
     Args:
         archive: the zip.
-        source: where it will be downloaded from; the model zoo's own place where that is empty.
+        source: address of the download; "" for the model zoo's own.
 
     Raises:
-        OutputError: there is a ``model_info.json`` already and it can't be read, or it can't be written.
+        OutputError: the ``model_info.json`` can't be read or written.
     """
     path = archive.with_name(MODEL_INFO)
     checksum = hashlib.sha1(archive.read_bytes(), usedforsecurity=False).hexdigest()  # what the zoo's list holds

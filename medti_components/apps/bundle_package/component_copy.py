@@ -21,7 +21,7 @@ HAVE_OWN_KEYS = ("monai", "numpy", "torch")  # in metadata.json
 
 
 def copy_components(folder: Path) -> str:
-    """Copy what a bundle's configs name, and all that it imports, into the bundle; let the configs name the copy.
+    """Copy the components that a bundle's configs name, and all that these import, into the bundle and its configs.
 
     The copy is called ``medti_components_<hash of its files>``: it clashes neither with an installed package nor with
     the copy of another version in another bundle, and equal copies are interchangeable.
@@ -46,7 +46,7 @@ def unchanged_copy(folder: Path) -> str | None:
     """Return the name of the components copied into a packaged bundle; None where they are pinned.
 
     Raises:
-        BundleError: they are not those that the hash in their name stands for.
+        BundleError: the hash in the folder's name is not that of its files.
     """
     for place in sorted(folder.glob(f"{PACKAGE}_*")):
         paths = [path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
@@ -67,7 +67,7 @@ def _copy_name(files: Mapping[str, bytes]) -> str:
 
 
 def _data_files(sources: Iterable[str]) -> dict[str, bytes]:
-    """Return the weights and templates of modules: files beside a module that are called as it is."""
+    """Return the weights and templates of modules: files beside a module that have its name."""
     found = {}
     for file in sources:
         module = SOURCE / file
@@ -78,7 +78,7 @@ def _data_files(sources: Iterable[str]) -> dict[str, bytes]:
 
 
 def needed_sources(configs: Iterable[str]) -> dict[str, str]:
-    """Return the sources of the components that texts name, and of what these import, by file, sorted.
+    """Return the sources of the components that texts name, and of all that these import, by file, sorted.
 
     >>> [*needed_sources(['"_target_": "medti_components.errors.BundleError"'])]
     ['__init__.py', 'errors.py']
@@ -109,14 +109,14 @@ def renamed(text: str, name: str) -> str:
 
 
 def require_components(metadata: dict[str, Any], configs: Iterable[str], is_copied: bool) -> None:
-    """Let ``required_packages_version`` of a bundle's metadata name all that its components need.
+    """Complete ``required_packages_version`` of a bundle's metadata by all that its components need.
 
-    A version that the metadata has stays; others are those installed here.
+    A version that the metadata names stays. The others are the installed ones.
 
     Args:
         metadata: content of metadata.json, which is changed.
         configs: texts of the configs.
-        is_copied: the components are copied in, so that what they import must be installed; else they are required.
+        is_copied: whether the components are copied into the bundle, so that only what they import is required.
 
     Raises:
         BundleError: an import belongs to no installed distribution.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and images of a data set, to be found again in what is shared."""
+"""Names and images of a data set, to be recognised in what is shared."""
 
 import csv
 import hashlib
@@ -24,7 +24,7 @@ COLUMN = re.compile(r"(?i)(?:patient|study|subject)[ _]?(?:id|name)?")
 
 
 class KnownPatients:
-    """Names and images of a data set, to be found again in what is shared.
+    """Names and images of a data set, to be recognised in what is shared.
 
     An identifier has five digits or more, and is the name of a file or folder, a part of one between underscores, or an
     entry of a table's column on patients or studies. Images are compared as files, and pictures (PNG, JPEG) pixel by
@@ -68,7 +68,7 @@ class KnownPatients:
         return next((word for word in words if numbers or not word.isdigit()), None)
 
     def same_file(self, content: bytes) -> str | None:
-        """Return the file of the data set that has this content, by SHA-256; None where there is none."""
+        """Return the file of the data set that has this content, by SHA-256, or None."""
         digest = hashlib.sha256(content).digest()
         for path in self._sizes.get(len(content), ()) if content else ():
             if hashlib.sha256(path.read_bytes()).digest() == digest:
@@ -76,7 +76,7 @@ class KnownPatients:
         return None
 
     def same_pixels(self, picture: Image.Image) -> str | None:
-        """Return the picture of the data set with these pixels, as RGB; None where there is none."""
+        """Return the picture of the data set with these pixels as RGB, or None."""
         pixels = picture.convert("RGB").tobytes()
         for path in self._of_size(picture.size):
             with Image.open(path) as other:
@@ -131,11 +131,11 @@ NUM_AT_ONCE = 1024
 
 
 class KnownPictures:
-    """Looks for pictures of a data set among others.
+    """Finds pictures of a data set among others.
 
-    The likely ones are those that :class:`AlignedCorrelation` puts first; a picture is one of them where their details
-    agree, see :func:`detail_correlation`. The threshold is fixed, as it is the very picture that is looked for,
-    and none that resembles it as :class:`CopyDetection` does.
+    Candidates are the pictures that :class:`AlignedCorrelation` ranks first. A candidate is the picture where their
+    details agree, see :func:`detail_correlation`. The threshold is fixed: the very picture is looked for, not one that
+    resembles it as in :class:`CopyDetection`.
 
     Args:
         paths: of the pictures.
@@ -149,7 +149,7 @@ class KnownPictures:
 
     @torch.no_grad()
     def among(self, pictures: Sequence[Image.Image]) -> list[Path | None]:
-        """Return which picture of the data set each of ``pictures`` shows, whole or in part; None where there is none.
+        """Return which picture of the data set each of ``pictures`` shows, whole or in part; None where it shows none.
 
         Raises:
             DataError: a picture of the data set can't be read.
@@ -178,9 +178,9 @@ class KnownPictures:
 
 
 def tiles_of(picture: Image.Image) -> Iterator[Image.Image]:
-    """Yield a picture, and each picture that stands on it apart, as on a contact sheet.
+    """Yield a picture, and each separate picture on it, as on a contact sheet.
 
-    Paper has the colour of the top left corner; what is smaller than 32 pixels is lettering.
+    The paper has the colour of the top left corner. Anything smaller than 32 pixels is lettering.
 
     >>> sheet = Image.new("L", (200, 100), 255)
     >>> sheet.paste(0, (10, 20, 74, 84))

@@ -15,24 +15,24 @@ from medti_components.networks.embedding_files.embedding_file import EmbeddingFi
 
 METRICS = "metrics.json"
 SAFE = "safe to share"
-NOT_FIGURES = ("settings", "versions", "verdict")
+NOT_METRICS = ("settings", "versions", "verdict")
 
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """The figures of ``metrics.json`` and its verdict on copies.
+    """The metrics of ``metrics.json`` and its verdict on copies.
 
     Args:
-        figures: name, figure with its interval, and the images behind it, as texts.
-        verdict: a text; None where nothing looked for copies.
+        metrics: name, value with its interval, and number of images, as texts.
+        verdict: a text; None where copies were not looked for.
     """
 
-    figures: list[tuple[str, str, str]] = field(default_factory=list)
+    metrics: list[tuple[str, str, str]] = field(default_factory=list)
     verdict: str | None = None
 
     @property
     def is_refused(self) -> bool:
-        """Whether the verdict is another than that sharing is safe.
+        """Whether there is a verdict, and it is not that sharing is safe.
 
         >>> EvaluationSummary(verdict="not safe to share: 3 copies").is_refused
         True
@@ -45,7 +45,7 @@ class EvaluationSummary:
 def read_evaluation(folder: str | Path) -> EvaluationSummary:
     """Read the ``metrics.json`` that an evaluating run left.
 
-    Its key "verdict", where there is one, is a text, or an object with a text "verdict".
+    Its key "verdict" may be missing; it is a text, or an object with a text "verdict".
 
     Raises:
         BundleError: there is none, or it can't be read.
@@ -63,17 +63,17 @@ def read_evaluation(folder: str | Path) -> EvaluationSummary:
     if isinstance(verdict, Mapping):
         verdict = verdict.get("verdict", json.dumps(verdict))
     try:
-        figures = [row for key, value in content.items() if key not in NOT_FIGURES for row in _figures(value, key)]
+        metrics = [row for key, value in content.items() if key not in NOT_METRICS for row in _metrics(value, key)]
     except (TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"'{path}' has a figure that can't be read ({error}): evaluate again") from error
-    return EvaluationSummary(figures, None if verdict is None else str(verdict))
+        raise BundleError(f"'{path}' has a metric that can't be read ({error}): evaluate again") from error
+    return EvaluationSummary(metrics, None if verdict is None else str(verdict))
 
 
 def shareable_evaluation(folder: str, override_verdict: bool) -> EvaluationSummary | None:
-    """Read an evaluation's ``metrics.json``; None where no folder is given.
+    """Read an evaluation's ``metrics.json``; return None where no folder is given.
 
     Raises:
-        BundleError: it can't be read, or finds the weights not safe to share and that is not overridden.
+        BundleError: it can't be read, or says that the weights are not safe to share and this is not overridden.
     """
     summary = read_evaluation(folder) if folder else None
     if summary is not None and summary.is_refused and not override_verdict:
@@ -84,7 +84,7 @@ def shareable_evaluation(folder: str, override_verdict: bool) -> EvaluationSumma
     return summary
 
 
-def _figures(value: Any, name: str) -> Iterator[tuple[str, str, str]]:
+def _metrics(value: Any, name: str) -> Iterator[tuple[str, str, str]]:
     if isinstance(value, bool) or not isinstance(value, Mapping | int | float):
         return
     if not isinstance(value, Mapping):
@@ -95,7 +95,7 @@ def _figures(value: Any, name: str) -> Iterator[tuple[str, str, str]]:
         yield name, f"{value['value']:.3g} [{low:.3g}, {high:.3g}]", images
     else:
         for key, entry in value.items():
-            yield from _figures(entry, f"{name}, {key}")
+            yield from _metrics(entry, f"{name}, {key}")
 
 
 UNKNOWN = "unknown"
@@ -107,7 +107,7 @@ NOT_CHECKED = "Not checked for copies: whether generated images repeat training 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What the page is made from.
+    """The content of the page.
 
     Args:
         page: the source bundle's page; its introduction, overview, data, keys, limits, references and licence are kept;
@@ -135,14 +135,14 @@ class ModelCard:
         introduction, sections = _sections(self._cleaned(self.page))
         version = self.metadata["version"]
         known = sections.get("Performance", "") if self.weights.base_model_sha256 else ""
-        figures = known or figures_text(self.evaluation)
+        metrics = known or metrics_text(self.evaluation)
         parts = [
             introduction,
             f"Version {version}: {self.metadata['changelog'][version]}.",
             f"## Model overview\n\n{self._contents()}\n\n{sections.get('Model overview', '')}",
             self._section("Data", sections),
             f"## Use\n\n{self._commands()}",
-            f"## Performance\n\n{figures}\n\n### Copies of training images\n\n{copies_text(self.evaluation)}",
+            f"## Performance\n\n{metrics}\n\n### Copies of training images\n\n{copies_text(self.evaluation)}",
             *(self._section(title, sections) for title in KEPT[1:]),
         ]
         return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -151,7 +151,7 @@ class ModelCard:
         return f"## {title}\n\n{sections[title]}" if title in sections else ""
 
     def _cleaned(self, text: str) -> str:
-        """Name files as they lie in the archive, and keep the words of links that lead out of it."""
+        """Name files as they lie in the archive, and keep only the text of links that lead out of it."""
         text = re.sub(r"\[([^\]]*)\]\((?!\w+:|#)\.\.[^)]*\)", r"\1", text)
         return text.replace(f"bundles/{self.name}/", "")
 
@@ -192,19 +192,19 @@ class ModelCard:
 
 
 def words_table(words: Sequence[EmbeddingFile]) -> str:
-    """Return where words come from as a Markdown table, a column a word."""
+    """Return the origin of embeddings as a Markdown table with one column each."""
     facts = [_facts(word) for word in words]
     rows = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
     return _table(["", *(f"`{word.token}`" for word in words)], rows)
 
 
-def figures_text(evaluation: EvaluationSummary | None) -> str:
-    """Return an evaluation's figures as Markdown."""
+def metrics_text(evaluation: EvaluationSummary | None) -> str:
+    """Return an evaluation's metrics as Markdown."""
     if evaluation is None:
         return "These weights were not evaluated by those who share them."
-    if not evaluation.figures:
-        return "The evaluation has no figures."
-    return _table(["figure", "value [interval]", "images"], [list(row) for row in evaluation.figures])
+    if not evaluation.metrics:
+        return "The evaluation has no metrics."
+    return _table(["metric", "value [interval]", "images"], [list(row) for row in evaluation.metrics])
 
 
 def copies_text(evaluation: EvaluationSummary | None) -> str:
@@ -234,7 +234,7 @@ def _facts(word: EmbeddingFile) -> dict[str, str]:
 
 
 def _sections(page: str) -> tuple[str, dict[str, str]]:
-    """Return what stands before the first section, and the sections by their title."""
+    """Return the text before the first section, and the sections by their title."""
     before, *rest = re.split(r"^## +(.*)$", page, flags=re.MULTILINE)
     return before.strip(), {title.strip(): text.strip() for title, text in zip(rest[::2], rest[1::2], strict=True)}
 

@@ -48,12 +48,12 @@ WRITTEN_HERE = "models/model.pt"  # from the tensors of files that are looked in
 def patient_data(files: Mapping[str, Path], components: str | None, known: KnownPatients | None) -> Iterator[str]:
     """Yield a line for each trace of patients in what is about to be packed or uploaded.
 
-    Files are told apart by content. Texts, safetensors files, and PNG and JPEG pictures are looked into for paths,
-    identifiers, DICOM tags, and, in pictures, texts and EXIF; all others are reported, as nobody knows what they hold.
+    Files are told apart by content. Texts, safetensors files, and PNG and JPEG pictures are searched for paths,
+    identifiers and DICOM tags, pictures for texts and EXIF too. All other files are reported: their content is unknown.
 
     Args:
         files: by their names where they will be.
-        components: name of the copied components, whose texts are no run's; its hash stands for their files.
+        components: name of the copied components, whose texts are no run's; its hash covers their files.
         known: names and images of a data set to look for.
     """
     for name, path in files.items():
@@ -105,7 +105,7 @@ def _traces(text: str, known: KnownPatients | None, numbers: bool = True) -> Ite
 
 
 def _texts(path: Path, content: bytes) -> tuple[list[tuple[str, str]], list[str]] | None:
-    """Return what a text or safetensors file says, by place, and its JSON as it stands; None for other files."""
+    """Return the texts of a text or safetensors file by place, and its JSON as it stands; None for other files."""
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
@@ -133,7 +133,7 @@ def _parsed(text: str) -> Any:
 
 
 def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield keys and texts; numbers are none, since a number of steps may equal a patient's."""
+    """Yield keys and texts, but no numbers: a number of steps may equal a patient's."""
     for where, entry in entries(value, place):
         if isinstance(entry, dict):
             yield from ((where, str(key)) for key in entry)
@@ -142,7 +142,7 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _picture(path: Path, known: KnownPatients | None) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return what is wrong with a picture, and the texts in it, which are to be looked at."""
+    """Return what is wrong with a picture, and the texts in it, which are searched next."""
     picture = _opened(path)
     if picture is None:
         return ["is neither text nor safetensors, PNG or JPEG: what it holds can't be told"], []
@@ -160,7 +160,7 @@ def _picture(path: Path, known: KnownPatients | None) -> tuple[list[str], list[t
 
 
 def _opened(path: Path) -> Image.Image | None:
-    """Return a PNG or JPEG picture; None for other and for damaged files."""
+    """Return a PNG or JPEG picture, or None for other and for damaged files."""
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
             picture.load()
@@ -170,14 +170,14 @@ def _opened(path: Path) -> Image.Image | None:
 
 
 def ensure_nothing_found(found: Iterable[str], done: str) -> None:
-    """Refuse where traces of patients were found.
+    """Refuse to share where traces of patients were found.
 
     Args:
-        found: a line a trace.
+        found: one line per trace.
         done: what is refused, such as "packed".
 
     Raises:
-        BundleError: there is one.
+        BundleError: there is a trace.
 
     >>> ensure_nothing_found(["scan.dcm is or contains a DICOM file"], "packed")
     Traceback (most recent call last):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``python -m medti_components push`` sends to the Hugging Face hub, and how: a module a part."""
+"""What ``python -m medti_components push`` sends to the Hugging Face hub, and how."""

@@ -21,7 +21,7 @@ REASONS = {
 
 
 class HubRepository:
-    """A model repository, found or made when something is uploaded.
+    """A model repository; an upload makes it where it is missing.
 
     Args:
         repo_id: ``owner/name``.
@@ -47,15 +47,15 @@ class HubRepository:
     def upload(
         self, files: Mapping[str, Path], message: str, private: bool, tag: str = "", replace: bool = False
     ) -> Iterator[str]:
-        """Put files into the repository as one commit, and yield a line on each thing that was done.
+        """Put files into the repository as one commit, and yield a line on each step.
 
-        What the repository has already is not uploaded again, also where an upload before broke off.
+        Files that the repository has already are not uploaded again, also after an upload that broke off.
 
         Args:
             files: by their path in the repository.
             message: of the commit.
-            private: whether a repository that is made is private; one that is there must then be so.
-            tag: a version to mark the commit with; "" marks none.
+            private: whether a new repository is private; an existing one must then be private too.
+            tag: a version to mark the commit with; "" for none.
             replace: remove all other files from the branch.
 
         Raises:
@@ -118,7 +118,7 @@ class HubRepository:
 
     @contextmanager
     def _readable_errors(self, token: str) -> Iterator[None]:
-        """Turn what the client raises into one line, in which the token does not stand."""
+        """Turn what the client raises into one line without the token."""
         try:
             yield
         except OutputError:

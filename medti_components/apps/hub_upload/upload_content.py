@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is uploaded: a packaged bundle, or learned words, each looked through before, with its page for the hub."""
+"""What is uploaded: a packaged bundle or embeddings, searched for patient data before, and the page for the hub."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ from medti_components.apps.bundle_package.model_card import (
     PACKED_ALL_THE_SAME,
     EvaluationSummary,
     copies_text,
-    figures_text,
+    metrics_text,
     words_table,
 )
 from medti_components.apps.bundle_package.packed_weights import STATE_DICT
@@ -44,7 +44,7 @@ RELATIVE_LINK = re.compile(r"\]\((?!\w+:|#|/)")
 
 
 def bundle_card(bundle: Bundle, licence: str) -> str:
-    """Return the page of a packaged bundle: its model card, ``docs/README.md``, under what the hub reads."""
+    """Return the page of a packaged bundle: the hub's front matter, then the model card ``docs/README.md``."""
     config = bundle.configs["inference.json"]
     text = (bundle.folder / "docs" / "README.md").read_text(encoding="utf-8")
     is_classifier = "classifier" in config
@@ -60,7 +60,7 @@ def bundle_card(bundle: Bundle, licence: str) -> str:
 
 
 def words_card(repo_id: str, words: Sequence[EmbeddingFile], evaluation: EvaluationSummary | None, licence: str) -> str:
-    """Return the page of a repository that holds learned words alone."""
+    """Return the page of a repository that holds only embeddings."""
     terms = {word.metadata.get("data_license", "unknown") for word in words}
     learned_on = {word.metadata.get("base_model", "") for word in words}
     base_model = learned_on.pop() if len(learned_on) == 1 else ""
@@ -100,7 +100,7 @@ A word is worth something only with the base model that it was learned on.
 
 ## Performance
 
-{figures_text(evaluation)}
+{metrics_text(evaluation)}
 
 ### Copies of training images
 
@@ -123,7 +123,7 @@ def _licence_of(path: Path) -> str:
 
 
 def _licence(terms: str, file: str = "") -> dict[str, Any]:
-    """Return a licence as the hub takes it: by a name that it knows, or as another, with that one's name.
+    """Return a licence as the hub takes it: by a name that it knows, or as "other" with the licence's own name.
 
     >>> _licence("CC BY-NC 4.0")
     {'license': 'cc-by-nc-4.0'}
@@ -137,7 +137,7 @@ def _licence(terms: str, file: str = "") -> dict[str, Any]:
 
 
 def _base_model(name: str) -> Mapping[str, Any]:
-    """Return what the hub links to; nothing for a base model that is not on it."""
+    """Return what the hub links to; empty for a base model that is not on it."""
     return {"base_model": name, "base_model_relation": "adapter"} if HUB_ID.fullmatch(name) else {}
 
 
@@ -152,8 +152,8 @@ class UploadContent:
     """Files for a repository.
 
     Args:
-        folder: holds them; ``README.md`` is the page.
-        version: of the bundle; "" for words.
+        folder: the folder of the files; its ``README.md`` is the page.
+        version: of the bundle; "" for embeddings.
     """
 
     folder: Path
@@ -185,7 +185,7 @@ class UploadContent:
 
 
 def is_bundle(source: Path) -> bool:
-    """Return whether ``source`` is a bundle's folder or an archive, rather than words.
+    """Return whether ``source`` is a bundle's folder or archive, rather than embeddings.
 
     Raises:
         BundleError: it is a pickle.
@@ -206,10 +206,10 @@ def bundle_content(
         folder: an empty one, which gets a copy.
         known: names and images of a data set to look for.
         licence: for the page; "" reads LICENSE.
-        override_verdict: take one that was packed although it was found not safe to share.
+        override_verdict: accept a bundle that was packed although it is not safe to share.
 
     Raises:
-        BundleError: it is not packaged, not valid, not safe to share, or tells of patients.
+        BundleError: it is not packaged, not valid, not safe to share, or has traces of patients.
     """
     bundle = Bundle(_unpacked(source, folder) if source.is_file() else _copied(source, folder))
     if not bundle.is_packaged:
@@ -237,11 +237,11 @@ def words_content(
     evaluation: EvaluationSummary | None,
     licence: str,
 ) -> UploadContent:
-    """Lay out learned words in ``folder`` with a page for the hub.
+    """Lay out embeddings in ``folder`` with a page for the hub.
 
     Raises:
-        EmbeddingError: a file is no word, or two hold the same.
-        BundleError: a file is a pickle, or tells of patients.
+        EmbeddingError: a file is no embedding, or two hold the same.
+        BundleError: a file is a pickle, or has traces of patients.
     """
     paths = embedding_paths(source)
     for path in paths:
@@ -301,7 +301,7 @@ def _copied(source: Path, folder: Path) -> Path:
 
 
 def _unknown_tensors(bundle: Bundle) -> list[str]:
-    """Name the tensors of ``models/model.pt``, which is not looked into otherwise, that no safetensors file has."""
+    """Name the tensors of ``models/model.pt`` that no safetensors file has: nothing else checks that file."""
     models = bundle.folder / "models"
     state = torch.load(models / STATE_DICT, map_location="cpu", weights_only=True)
     known = {_digest(tensor) for path in models.rglob("*.safetensors") for tensor in read_safetensors(path)[0].values()}

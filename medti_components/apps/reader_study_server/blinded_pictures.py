@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of two origins made alike in everything but what they show, for readers who must not know the origin."""
+"""Pictures of two origins made alike in all but their content, for readers who must not know the origin."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ SHOWN_SHARE = (0.005, 0.995)
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What would tell a picture's origin: shorter edge in pixels, shape, depth and colour; and its content's hash."""
+    """What could reveal a picture's origin: shorter edge in pixels, shape, depth and colour; and its hash."""
 
     edge: int
     is_square: bool
@@ -33,10 +33,10 @@ class PictureFacts:
 
 
 class BlindedPictures:
-    """PNGs of pictures without metadata, all of one size, depth and kind of colour, whatever the files were.
+    """Pictures as PNG without metadata, all of one size, depth and kind of colour.
 
-    Every picture goes the same way: cut to its middle square; grey for all where all real or all generated pictures
-    are grey; contrast stretched for all where any has 16 bits; sized to the edge of the smallest; saved with 8 bits.
+    Every picture is treated alike: cut to its middle square; made grey where all real or all generated pictures are
+    grey; stretched in contrast where any picture has 16 bits; resized to the smallest; saved with 8 bits.
 
     Args:
         real: files of real pictures.
@@ -82,10 +82,10 @@ class BlindedPictures:
         self.num_cut = sum(not facts.is_square for facts in self.facts.values())
 
     def png(self, path: Path) -> bytes:
-        """Return a picture as it is shown.
+        """Return a picture as readers see it.
 
         Raises:
-            DataError: it can no longer be read.
+            DataError: its file can't be read any more.
         """
         image, _ = _opened(path.read_bytes() if path.is_file() else b"", path)
         edge = min(image.shape[-2:])

@@ -16,7 +16,7 @@ MEANINGS = {
 
 
 def report_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line a reader, and one of all where there are several."""
+    """Yield one line per reader, and one on all where there are several."""
     name, number = _main_metric(metrics), metrics["num_items"]
     for reader, found in metrics["readers"].items():
         time = "" if found["median_seconds"] is None else f", {found['median_seconds']:.1f} s an answer"

@@ -32,7 +32,7 @@ class ReaderAnswer:
         shown: the truth: ``real`` or ``synthetic`` of the picture, or of the left and of the right one.
         answer: of one picture ``real`` or ``synthetic``; of two ``left`` or ``right``, the more realistic.
         rating: how realistic the picture is, 1 to 5; None of two.
-        seconds: time from the picture's appearance to the answer; None where the browser did not tell.
+        seconds: time from the picture's appearance to the answer; None where the browser did not send it.
         answered_at: when, ISO 8601.
     """
 
@@ -45,7 +45,7 @@ class ReaderAnswer:
 
     @property
     def chosen(self) -> str:
-        """What was said of one picture, or the truth of the one preferred of two.
+        """What the reader called one picture, or the truth of the preferred one of two.
 
         >>> ReaderAnswer(0, ("synthetic", "real"), "left").chosen
         'synthetic'
@@ -54,7 +54,7 @@ class ReaderAnswer:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the answer is one that the page can give."""
+        """Whether the page can have given this answer."""
         if not isinstance(self.item, int) or self.item < 0:
             return False
         if len(self.shown) == 2:
@@ -63,9 +63,9 @@ class ReaderAnswer:
 
 
 class AnswerFile:
-    """``<reader>.jsonl``: a JSON object a line, each on the disk before the next question is asked.
+    """``<reader>.jsonl``: one JSON object per line, each on the disk before the next question is asked.
 
-    A line that was torn when the machine stopped is removed, and the question asked again.
+    A line that was cut off when the machine stopped is removed, and its question is asked again.
 
     Args:
         path: the file; it need not exist.
@@ -127,7 +127,7 @@ def answers_by_reader(folder: str | Path) -> dict[str, list[ReaderAnswer]]:
     """Return the answers in each ``.jsonl`` of ``folder``, by the reader's name.
 
     Raises:
-        DataError: there is none, or a line is of another kind.
+        DataError: there is no answer, or a line is no answer.
     """
     files = [AnswerFile(path) for path in sorted(Path(folder).glob("*.jsonl"))]
     answers = {file.reader: file.answers() for file in files}
@@ -157,9 +157,9 @@ class ReaderStudy:
     Args:
         kind: ``single`` or ``pairs``.
         seed: draws pictures, orders and sides.
-        settings: what else decides on the pictures and how they look.
+        settings: all other settings of the pictures.
         items: the picture of each question, or the real and the synthetic one.
-        link_key: random part of the page's address, without which nothing is served.
+        link_key: random part of the page's address; without it nothing is served.
     """
 
     kind: str
@@ -178,12 +178,12 @@ class ReaderStudy:
         folders: Mapping[str, Path],
         sha256: Callable[[Path], str],
     ) -> "ReaderStudy":
-        """Return a new study: a question a picture, or a question a pair of a real and a synthetic one.
+        """Return a new study with one question per picture, or per pair of a real and a synthetic picture.
 
         Args:
             kind: ``single`` or ``pairs``.
             seed: draws orders and sides.
-            settings: what else decides on the pictures and how they look.
+            settings: all other settings of the pictures.
             files: the pictures of each kind, equally many.
             folders: the folder of each kind.
             sha256: gives a picture's hash.
@@ -204,7 +204,7 @@ class ReaderStudy:
         """Return the study of an ``output_dir``.
 
         Raises:
-            DataError: there is none, or its file is damaged.
+            DataError: there is no study, or its file is damaged.
         """
         path = Path(folder) / STUDY_FILE
         try:
@@ -217,7 +217,7 @@ class ReaderStudy:
             raise DataError(f"'{path}' is damaged: restore it, or choose another folder by --output_dir") from error
 
     def begun_or_continued(self, folder: str | Path) -> "ReaderStudy":
-        """Return the study that ``folder`` holds if it is this one, else write this one there.
+        """Return the study in ``folder`` where it is this one; write this one into an empty folder.
 
         Raises:
             OutputError: the folder holds a study of other pictures or settings.
@@ -244,7 +244,7 @@ class ReaderStudy:
         return torch.randperm(len(self.items), generator=self._stream("order", reader)).tolist()
 
     def shown(self, reader: str, item: int) -> tuple[StudyPicture, ...]:
-        """Return the pictures of an item from left to right; each kind is on the left as often, up to one."""
+        """Return the pictures of an item from left to right; both kinds are equally often on the left, up to one."""
         sides = torch.randperm(len(self.items), generator=self._stream("sides", reader)) % 2
         return tuple(reversed(self.items[item])) if sides[item] else tuple(self.items[item])
 
@@ -253,7 +253,7 @@ class ReaderStudy:
 
 
 def drawn(paths: Sequence[Path], number: int, seed: int, kind: str) -> list[Path]:
-    """Return ``number`` of ``paths``, drawn; those drawn of few are the first of those drawn of many."""
+    """Draw ``number`` of ``paths``; a smaller number gives the first of a larger one."""
     order = torch.randperm(len(paths), generator=random_stream(seed, "reader study", "pictures", kind))
     return [paths[index] for index in order[:number].tolist()]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The web page of a reader study: plain forms, nothing from elsewhere; needs Flask."""
+"""The web page of a reader study: plain forms that load nothing from other servers. Needs Flask."""
 
 import logging
 import math
@@ -32,18 +32,18 @@ class ReaderStudyPage:
 
     Every address begins with the study's random key, so that no other page or user can read or answer without the
     link. The questions of a reader are counted 0, 1, ... in that reader's order, and pictures have no other name. An
-    answer is on the disk before the next question is asked; one to a question that is not the reader's next (sent
-    twice, or from a page that lay open) does not count.
+    answer is on the disk before the next question is asked. An answer to any but the reader's next question (sent
+    twice, or from an old page) does not count.
 
     Args:
         study: what is asked.
         png: gives a picture as it is shown.
         answers_dir: folder of the readers' answers.
         reader: the only reader; empty lets each give a name.
-        finished: called with the name of a reader who has answered everything.
+        finished: called with the name of each reader who has answered everything.
 
     Raises:
-        ConfigError: the reader's name is none.
+        ConfigError: the reader's name has another form.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ReaderStudyPage:
 
     @staticmethod
     def _next(order: list[int], file: AnswerFile) -> int:
-        """Position of the first item without an answer; the number of items when there is none."""
+        """Return the position of the first item without an answer, or the number of items."""
         answered = {answer.item for answer in file.answers()}
         return next((position for position, item in enumerate(order) if item not in answered), len(order))
 
@@ -155,7 +155,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _failed(error: MedtiError) -> tuple[str, int]:
-    """Tell the one who runs the study what is wrong, and the reader, who must not see a file's name, that it is."""
+    """Tell the person who runs the study what is wrong; the reader, who must not see file names, only that it is."""
     logger.error("%s", error)
     return "Something is wrong on this computer: tell whoever runs the study. Nothing that you answered is lost.", 500
 

@@ -47,7 +47,7 @@ class Work:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that fits.
+    """Return a time in a fitting unit.
 
     >>> [duration(seconds) for seconds in (0.0123, 4.56, 65, 7260, 200_000)]
     ['12 ms', '4.6 s', '1 min 5 s', '2 h 1 min', '2 d 7 h']
@@ -107,10 +107,10 @@ SMALL = {"show_progress": False, "num_scenes": 256, "caption_lengths": []}
 
 
 class Rehearsal:
-    """Times the parts of a run; leaves nothing.
+    """Times the work of a run and leaves no files.
 
-    Of a trainer's handlers validation and previews are timed alone, prepared images are noise, and samplers take a few
-    steps; what these draw is written to a folder that is removed.
+    Of a trainer's handlers only validation and previews are timed. Prepared images are noise, and samplers take a few
+    steps. Their images go to a folder that is removed.
 
     Args:
         config: the content that is run, with a path as ``bundle_root``.
@@ -134,7 +134,7 @@ class Rehearsal:
                 self._set(name, made_up | {key: content[key] for key in ("_disabled_",) if key in content})
 
     def works(self) -> list[Work]:
-        """Run the few iterations, and return what the whole run consists of."""
+        """Run the few iterations, and return the work of the whole run."""
         with _quiet(), tempfile.TemporaryDirectory(prefix="medti_dry_run_") as folder:
             if "output_dir" in self.config:
                 self.config["output_dir"] = folder

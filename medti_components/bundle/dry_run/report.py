@@ -27,15 +27,15 @@ HUB_MODELS = {  # keys that name models: key of the revision, a file that is the
 
 
 def dry_run_report(config: Mapping[str, Any], run_id: str, own: Mapping[str, Any]) -> str:
-    """Return what a run would do, as text; nothing is written, and no image is prepared.
+    """Return what a run would do, as text. Nothing is written, and no image is prepared.
 
     Args:
         config: the content that is run, overlays and overrides merged, with a path as ``bundle_root``.
         run_id: the run id.
-        own: content of the bundle's config file alone, to mark what differs.
+        own: content of the bundle's config file alone, to mark what differs from it.
 
     Raises:
-        MedtiError: what the run itself would raise for its settings, data and models.
+        MedtiError: the run itself would raise it for its settings, data or models.
     """
     parser = ConfigParser(dict(config))
     keys = [key for key in setting_keys(config) if key in own and key not in UNSEEN]
