@@ -5,6 +5,7 @@ A process that begins with an empty interpreter takes seconds to import PyTorch,
 anything. A chain of twenty commands then spends most of its time there.
 """
 
+import importlib.util
 import multiprocessing
 import os
 import runpy
@@ -43,12 +44,24 @@ def is_python_module(command: Sequence[str]) -> bool:
     return list(command[:2]) == [sys.executable, "-m"]
 
 
-def _run(command: Sequence[str], cwd: str | None, environment: Mapping[str, str], outputs: tuple[str, str]) -> None:
+def _hide(package: str) -> None:
+    """Let this process not find a package that lies beside these tests or is installed for editing."""
+    sys.path = [entry for entry in sys.path if not Path(entry, package).is_dir()]
+    sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+    if importlib.util.find_spec(package) is not None:
+        sys.exit(f"{package} can still be imported")
+
+
+def _run(
+    command: Sequence[str], cwd: str | None, environment: Mapping[str, str], outputs: tuple[str, str], hidden: str
+) -> None:
     if cwd is not None:
         os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = ["", *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    if hidden:
+        _hide(hidden)
     sys.argv = [*command[2:]]
     warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
     for number, path in enumerate(outputs, start=1):
@@ -98,19 +111,24 @@ def run(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    hidden: str = "",
     **_: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m module ...`` as ``subprocess.run`` does with its output captured as text."""
+    """Run ``python -m module ...`` as ``subprocess.run`` does with its output captured as text.
+
+    A ``hidden`` package can't be imported, as where it is not installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         outputs = (f"{folder}/stdout", f"{folder}/stderr")
-        status = _started(command, cwd, os.environ if env is None else env, outputs).wait(timeout)
+        status = _started(command, cwd, os.environ if env is None else env, outputs, hidden).wait(timeout)
         stdout, stderr = (Path(path).read_text(encoding="utf-8") for path in outputs)
         return subprocess.CompletedProcess(command, status, stdout, stderr)
 
 
 def _started(
-    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], outputs: tuple[str, str]
+    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], outputs: tuple[str, str], hidden: str = ""
 ) -> ForkedProcess:
-    process = CONTEXT.Process(target=_run, args=(list(command), None if cwd is None else str(cwd), dict(env), outputs))
+    folder = None if cwd is None else str(cwd)
+    process = CONTEXT.Process(target=_run, args=(list(command), folder, dict(env), outputs, hidden))
     process.start()
     return ForkedProcess(process)

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import venv
 import zipfile
 from pathlib import Path
 
+import forked_commands
 import numpy as np
 import pytest
 import torch
@@ -598,6 +600,20 @@ def run_elsewhere(fresh_python, tmp_path):
     return run_elsewhere
 
 
+@pytest.fixture
+def run_forked_elsewhere():
+    """Run a module in a folder without this repository's package, and return what it printed; it begins at once."""
+
+    def run_forked_elsewhere(folder, *arguments):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        command = [sys.executable, *map(str, arguments)]
+        result = forked_commands.run(command, cwd=folder, env=environment, hidden="medti_components")
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run_forked_elsewhere
+
+
 def test_environment_of_these_tests_lacks_the_repository_s_package(run_elsewhere, tmp_path):
     code = "from importlib.util import find_spec; print(find_spec('medti_components'), find_spec('torch') is not None)"
     assert run_elsewhere(tmp_path, "-c", code) == "None True\n"
@@ -616,7 +632,9 @@ def test_unpacked_bundle_generates_where_the_package_is_not_installed(package, r
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda folder: folder.name)
-def test_each_bundle_runs_from_its_archive_in_a_fresh_environment(bundle, package, run_elsewhere, tmp_path):
+def test_each_bundle_runs_from_its_archive_in_a_fresh_environment(
+    bundle, package, run_elsewhere, run_forked_elsewhere, tmp_path
+):
     overlay = REPOSITORY / "configs" / "embedded.json"
     config = load(bundle / "configs" / "inference.json")
     if "embeddings" in config:
@@ -633,7 +651,7 @@ def test_each_bundle_runs_from_its_archive_in_a_fresh_environment(bundle, packag
         run_id, options = "classifying", ["--dataset_dir", tmp_path, "--cache_dir", tmp_path / "cache"]
     folder, _ = package(bundle=bundle, overlays=overlay, **weights)
     command = ["-m", "monai.bundle", "run", run_id, "--config_file", "configs/inference.json", *options]
-    run_elsewhere(folder, *command, "--output_dir", tmp_path / "results")
+    run_forked_elsewhere(folder, *command, "--output_dir", tmp_path / "results")
     assert [*(tmp_path / "results").glob("images/*.png")] or (tmp_path / "results" / "probabilities.csv").is_file()
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from monai.bundle import load; "
