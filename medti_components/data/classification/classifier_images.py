@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from medti_components.data.classification.classifier_splits import checked_classes, checked_half
 from medti_components.data.datasets.splits import check_patients_apart
+from medti_components.data.datasets.tables import table_rows
 from medti_components.data.generated.generated_images import GeneratedImages
 from medti_components.errors import ConfigError, DataError
 from medti_components.files import write_text_atomically
@@ -142,14 +143,11 @@ def check_unseen(classifier: str | Path, test: Sequence[Mapping[str, Any]]) -> N
     path = Path(classifier).parent / CASES_FILE
     if not path.is_file():
         return
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        if table.fieldnames != list(COLUMNS):
-            raise DataError(f"'{path}' must have the columns {', '.join(COLUMNS)}: train the classifier again")
-        rows = [row for row in table if row["source"] == "real"]
-    known: dict[str, Sequence[Mapping[str, Any]]] = {
-        split: [row for row in rows if row["split"] == split] for split in ("training", "validation")
-    }
+    known: dict[str, list[Mapping[str, Any]]] = {"training": [], "validation": []}
+    for row in table_rows(path, COLUMNS, "train the classifier again"):
+        if row.meaning("source", {"real": True, "synthetic": False}) is not False:
+            split = row.meaning("split", {split: split for split in known}) or "training"
+            known[split].append(row)
     try:
         check_patients_apart({**known, "test": test})
     except DataError as error:

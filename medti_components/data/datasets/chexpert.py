@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from medti_components.data.datasets.file_readers import table_rows
-from medti_components.data.datasets.radiographs import Radiograph
+from medti_components.data.datasets.radiographs import VIEWS, Radiograph
+from medti_components.data.datasets.tables import CaseCounts, TableRow, table_rows
 from medti_components.errors import DataError
 
 TABLE = "train.csv"
@@ -36,10 +36,14 @@ COLUMNS = (
     "Support Devices",
 )
 
+DIRECTIONS = {"Frontal": True, "Lateral": False}
+VIEWS_OF_TABLE = (*VIEWS, "LL", "RL")
+
+_LABELS = {"1": 1, "0": 0, "-1": -1}
 _EXPECTED = f"CheXpert's {TABLE}"
 
 
-def read_chexpert(dataset_dir: str | Path, key: str = "dataset_dir") -> list[Radiograph]:
+def read_chexpert(dataset_dir: str | Path, key: str = "dataset_dir") -> tuple[list[Radiograph], CaseCounts]:
     """Read the rows of ``train.csv`` whose images are frontal.
 
     ``Path`` is something like ``CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg``; its first part is
@@ -50,12 +54,15 @@ def read_chexpert(dataset_dir: str | Path, key: str = "dataset_dir") -> list[Rad
         key: the config key that it comes from, for messages.
 
     Raises:
-        DataError: there is no table, it is unreadable, or it lacks a column.
+        DataError: there is no table, it is unreadable, lacks a column, or holds a value that CheXpert does not have.
     """
     table_path = _table(Path(dataset_dir), key)
     needed = ("Path", "Frontal/Lateral", "AP/PA", *COLUMNS_OF_FINDINGS)
     rows = table_rows(table_path, needed, "download CheXpert's table again")
-    return [_radiograph(row, table_path) for row in rows if row["Frontal/Lateral"] == "Frontal"]
+    counts = CaseCounts(table_path, len(rows))
+    remedy = "give a table with frontal images"
+    frontal = counts.keep(rows, "frontal", remedy, lambda row: bool(row.meaning("Frontal/Lateral", DIRECTIONS)))
+    return [_radiograph(row, table_path) for row in frontal], counts
 
 
 def _table(dataset_dir: Path, key: str) -> Path:
@@ -76,30 +83,17 @@ def _table(dataset_dir: Path, key: str) -> Path:
     return tables[0]
 
 
-def _radiograph(row: dict[str, str], table_path: Path) -> Radiograph:
+def _radiograph(row: TableRow, table_path: Path) -> Radiograph:
     inside = row["Path"].split("/")[1:]  # train, patient00001, study1, view1_frontal.jpg
     if len(inside) < 3:
-        raise DataError(f"'{table_path}' has the Path '{row['Path']}': download CheXpert's table again")
-    values = {finding: _value(row[column], column, table_path) for column, finding in COLUMNS_OF_FINDINGS.items()}
+        raise DataError(f"{row.place} has the Path '{row['Path']}': download CheXpert's table again")
+    values = {finding: row.meaning(column, _LABELS) for column, finding in COLUMNS_OF_FINDINGS.items()}
     return Radiograph(
         folders=(table_path.parent,),
         path="/".join(inside),
         patient_id=inside[-3],
         study_id="_".join(inside[-3:]).rpartition(".")[0],
-        view=row["AP/PA"],
+        view=row.meaning("AP/PA", {view: view for view in VIEWS_OF_TABLE}) or "",
         findings=frozenset(finding for finding, value in values.items() if value == 1),
         uncertain=frozenset(finding for finding, value in values.items() if value == -1),
     )
-
-
-def _value(text: str | None, column: str, table_path: Path) -> int | None:
-    """Return 1, 0, -1, or None for a blank."""
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 2
-    if value not in (1, 0, -1):
-        raise DataError(f"'{table_path}' has '{text}' in column '{column}', must be 1, 0, -1 or blank: correct it")
-    return int(value)

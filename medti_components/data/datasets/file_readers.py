@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the files of data sets, with errors that name them: volumes, grey pictures, tables.
+"""Reading the files of data sets, with errors that name them: volumes and grey pictures.
 
 MONAI's ``LoadImage`` turns whatever a reader's ``read`` raises into a page of text about missing readers, but lets
 errors of ``get_data`` through. So ``read`` only takes note of the path, and the file is opened in ``get_data``.
 """
 
-import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,29 +122,6 @@ class GreyImageReader(PILReader):
                 return super().get_data(picture.convert("L"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise _unreadable(img, " ".join(str(error).split()), "images") from error
-
-
-def table_rows(path: Path, columns: Iterable[str], remedy: str) -> list[dict[str, str]]:
-    """Return the rows of a table by column; a cell that a short row lacks is "".
-
-    Args:
-        path: the file, UTF-8.
-        columns: those that it must have.
-        remedy: what to do about another file, for the message.
-
-    Raises:
-        DataError: it is unreadable or lacks a column.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, restval="")
-            found, rows = table.fieldnames or (), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"'{path}' is no readable table ({' '.join(str(error).split())}): {remedy}") from error
-    absent = [column for column in columns if column not in found]
-    if absent:
-        raise DataError(f"'{path}' has no column '{absent[0]}': {remedy}")
-    return rows
 
 
 def _unreadable(path: str | Path, reason: str, cases: str = "studies") -> DataError:

@@ -4,8 +4,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from medti_components.data.datasets.file_readers import table_rows
-from medti_components.data.datasets.radiographs import Radiograph
+from medti_components.data.datasets.radiographs import VIEWS, Radiograph
+from medti_components.data.datasets.tables import CaseCounts, TableRow, meaning_of, plain_text, table_rows
 from medti_components.errors import DataError
 
 NAMES_OF_FINDINGS = {
@@ -14,15 +14,29 @@ NAMES_OF_FINDINGS = {
     "Effusion": "pleural_effusion",
     "Pneumonia": "pneumonia",
 }
+OTHER_FINDINGS = (
+    "Atelectasis",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumothorax",
+)
 TABLES = ("Data_Entry_*.csv", "labels.csv")
 
+_MEANINGS: dict[str, str | None] = {**NAMES_OF_FINDINGS, **dict.fromkeys(OTHER_FINDINGS)}
 _EXPECTED = "NIH ChestX-ray14's Data_Entry_2017.csv"
 _COLUMNS = {"image": "Image Index", "findings": "Finding Labels", "patient": "Patient ID", "view": "View Position"}
 _COLUMNS_OF_EXCERPTS = {"image": "path", "findings": "finding_labels", "patient": "patient_id", "view": "view"}
 
 
-def read_nih_chest_xray(dataset_dir: str | Path, key: str = "dataset_dir") -> list[Radiograph]:
-    """Read the table of images; the labels know no uncertainty.
+def read_nih_chest_xray(dataset_dir: str | Path, key: str = "dataset_dir") -> tuple[list[Radiograph], CaseCounts]:
+    """Read the rows of the table that have labels; these know no uncertainty.
 
     Args:
         dataset_dir: folder with ``Data_Entry_2017.csv`` (or ``_v2020``) and the images in ``images/`` or
@@ -31,28 +45,35 @@ def read_nih_chest_xray(dataset_dir: str | Path, key: str = "dataset_dir") -> li
         key: the config key that it comes from, for messages.
 
     Raises:
-        DataError: there is no table, it is unreadable, or it lacks a column.
+        DataError: there is no table, it is unreadable, lacks a column, or holds a finding or a view that NIH's does
+            not have.
     """
     folder = Path(dataset_dir)
     table_path = _table(folder, key)
     columns: Mapping[str, str] = _COLUMNS_OF_EXCERPTS if table_path.name == TABLES[1] else _COLUMNS
     table = table_rows(table_path, columns.values(), "download NIH's table again")
-    rows = [{key: row[column] for key, column in columns.items()} for row in table]
+    counts = CaseCounts(table_path, len(table))
+    remedy = f"fill in '{columns['findings']}' in '{table_path}'"
+    rows = counts.keep(table, "with labels", remedy, lambda row: bool(row[columns["findings"]].strip()))
     # the twelve archives unpack each beside the others
     folders = (folder, *sorted(folder.glob("images")), *sorted(folder.glob("images_*/images")))
     return [
         Radiograph(
             folders=folders,
-            path=row["image"],
-            patient_id=row["patient"],
-            study_id=Path(row["image"]).stem,
-            view=row["view"],
-            findings=frozenset(
-                NAMES_OF_FINDINGS[name] for name in row["findings"].split("|") if name in NAMES_OF_FINDINGS
-            ),
+            path=row[columns["image"]],
+            patient_id=plain_text(row[columns["patient"]]),
+            study_id=Path(row[columns["image"]]).stem,
+            view=row.meaning(columns["view"], {view: view for view in VIEWS}) or "",
+            findings=_findings(row, columns["findings"]),
         )
         for row in rows
-    ]
+    ], counts
+
+
+def _findings(row: TableRow, column: str) -> frozenset[str]:
+    names = row[column].split("|")
+    found = [meaning_of(name, _MEANINGS, f"{row.place} has '{name}' in column '{column}'") for name in names]
+    return frozenset(finding for finding in found if finding)
 
 
 def _table(dataset_dir: Path, key: str) -> Path:

@@ -5,12 +5,14 @@ import functools
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import SimpleITK
 
-from medti_components.data.datasets.file_readers import read_volume, table_rows
-from medti_components.data.datasets.splits import CaseGroup, Entry, PatientCases
+from medti_components.data.datasets.file_readers import read_volume
+from medti_components.data.datasets.splits import ADD_STUDIES, CaseGroup, Entry, PatientCases
+from medti_components.data.datasets.tables import CaseCounts, TableRow, plain_text, table_rows
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ LESION_FOLDERS = ("human_expert/resampled", "human_expert/original", "AI/Bosma22
 GLAND_FOLDERS = ("Bosma22b", "Guerbet23")
 SKIP_REMEDY = "leave such studies out by --skip_unreadable true"
 
+_CANCER = {"YES": 1, "NO": 0}
 _EXPECTED = "PI-CAI's images/ and picai_labels/"
 _LABELS = Path("picai_labels")
 _MARKSHEET = _LABELS / "clinical_information" / "marksheet.csv"
@@ -60,8 +63,8 @@ class PicaiCases(PatientCases):
     """PI-CAI's studies, with the classes negative and positive.
 
     A study is positive when the marksheet's ``case_csPCa`` is YES and a lesion is delineated (by a human where there is
-    one, else by AI), negative when it is NO. Negative studies of patients who also have a positive one are left out,
-    and so are studies of the marksheet without any image in ``dataset_dir``.
+    one, else by AI), negative when it is NO, in upper or lower case. Left out are studies where it is blank, studies
+    without any image in ``dataset_dir``, and negative studies of patients who also have a positive one.
 
     Entries have the paths t2w, adc, hbv, gland, lesion (None where there is none) and mask (that decides the slice: the
     lesion of positive studies, the gland of negative ones), label (0 or 1), concept, patient_id, study_id.
@@ -74,7 +77,8 @@ class PicaiCases(PatientCases):
 
     Raises:
         ConfigError: a concept is neither.
-        DataError: when cases are asked for: the data set or a file of a study is missing.
+        DataError: when cases are asked for: the data set or a file of a study is missing, or ``case_csPCa`` is neither
+            YES nor NO nor blank.
     """
 
     def __init__(
@@ -92,16 +96,22 @@ class PicaiCases(PatientCases):
     @functools.cached_property
     def groups(self) -> list["_StudiesOfConcept"]:
         """The studies of each concept."""
-        studies = _downloaded_studies(self.dataset_dir, self._key)
+        studies, counts = _downloaded_studies(self.dataset_dir, self._key)
         both = {study.patient_id for study in studies if study.label}
-        return [
-            _StudiesOfConcept(
-                concept,
-                [study for study in studies if study.label == label and (label or study.patient_id not in both)],
-                self._skip_unreadable,
-            )
-            for concept, label in self._labels.items()
-        ]
+        groups = []
+        for concept, label in self._labels.items():
+            own = counts.branch()
+            text = {meaning: text for text, meaning in _CANCER.items()}[label]
+            chosen = own.keep(studies, f"with case_csPCa {text}", ADD_STUDIES, partial(_has_label, label))
+            if not label:
+                apart = "of patients without a positive study"
+                chosen = own.keep(chosen, apart, ADD_STUDIES, lambda study: study.patient_id not in both)
+            groups.append(_StudiesOfConcept(concept, chosen, own, self._skip_unreadable))
+        return groups
+
+
+def _has_label(label: int, study: _Study) -> bool:
+    return study.label == label
 
 
 def concept_labels(concepts: Iterable[str]) -> dict[str, int]:
@@ -127,8 +137,8 @@ def concept_labels(concepts: Iterable[str]) -> dict[str, int]:
     return labels
 
 
-def _downloaded_studies(dataset_dir: Path, key: str) -> list[_Study]:
-    """Return the studies of the marksheet of which at least one sequence is there."""
+def _downloaded_studies(dataset_dir: Path, key: str) -> tuple[list[_Study], CaseCounts]:
+    """Return the studies of the marksheet of which the label is known and at least one sequence is there."""
     marksheet = dataset_dir / _MARKSHEET
     if not dataset_dir.is_dir():
         raise DataError(f"{key} '{dataset_dir}' does not exist: set --{key} to a folder with {_EXPECTED}")
@@ -136,28 +146,37 @@ def _downloaded_studies(dataset_dir: Path, key: str) -> list[_Study]:
         if not (dataset_dir / path).exists():
             raise DataError(f"{key} '{dataset_dir}' has no '{path}': set --{key} to a folder with {_EXPECTED}")
     rows = table_rows(marksheet, ("case_csPCa", "patient_id", "study_id"), "download PI-CAI's marksheet again")
+    counts = CaseCounts(marksheet, len(rows))
+    labels = {row.place: row.meaning("case_csPCa", _CANCER) for row in rows}
+    labelled = counts.keep(
+        rows, "with a case_csPCa", f"fill in case_csPCa in '{marksheet}'", lambda row: labels[row.place] is not None
+    )
     there = {path.name for path in (dataset_dir / "images").glob("*/*_*.mha")}
-    studies = []
-    for row in rows:
-        name = f"{row['patient_id']}_{row['study_id']}"
-        if not any(f"{name}_{sequence}.mha" in there for sequence in SEQUENCES):
-            continue
-        studies.append(
-            _Study(
-                row["patient_id"],
-                row["study_id"],
-                int(row["case_csPCa"].strip().upper() == "YES"),
-                {
-                    sequence: dataset_dir / "images" / row["patient_id"] / f"{name}_{sequence}.mha"
-                    for sequence in SEQUENCES
-                },
-                next(iter(_existing(dataset_dir / _GLANDS, GLAND_FOLDERS, name)), None),
-                _existing(dataset_dir / _LESIONS, LESION_FOLDERS, name),
-            )
-        )
-    if len(studies) < len(rows):
-        logger.info("%d of the %d studies of %s have no images there", len(rows) - len(studies), len(rows), marksheet)
-    return studies
+    found = counts.keep(
+        labelled,
+        "with images",
+        f"set --{key} to the folder whose images/ holds <patient_id>/<patient_id>_<study_id>_t2w.mha",
+        lambda row: any(f"{_name(row)}_{sequence}.mha" in there for sequence in SEQUENCES),
+    )
+    studies = [_study(row, labels[row.place] or 0, dataset_dir) for row in found]
+    logger.info("%s", counts)
+    return studies, counts
+
+
+def _name(row: TableRow) -> str:
+    return f"{plain_text(row['patient_id'])}_{plain_text(row['study_id'])}"
+
+
+def _study(row: TableRow, label: int, dataset_dir: Path) -> _Study:
+    name, patient_id = _name(row), plain_text(row["patient_id"])
+    return _Study(
+        patient_id,
+        plain_text(row["study_id"]),
+        label,
+        {sequence: dataset_dir / "images" / patient_id / f"{name}_{sequence}.mha" for sequence in SEQUENCES},
+        next(iter(_existing(dataset_dir / _GLANDS, GLAND_FOLDERS, name)), None),
+        _existing(dataset_dir / _LESIONS, LESION_FOLDERS, name),
+    )
 
 
 def _existing(folder: Path, subfolders: Iterable[str], name: str) -> list[Path]:
@@ -166,8 +185,8 @@ def _existing(folder: Path, subfolders: Iterable[str], name: str) -> list[Path]:
 
 
 class _StudiesOfConcept(CaseGroup[_Study]):
-    def __init__(self, concept: str, studies: list[_Study], skip_unreadable: bool) -> None:
-        super().__init__(concept)
+    def __init__(self, concept: str, studies: list[_Study], counts: CaseCounts, skip_unreadable: bool) -> None:
+        super().__init__(concept, counts)
         self._studies = studies
         self._skip_unreadable = skip_unreadable
         self._num_without_lesion = 0

@@ -2,14 +2,22 @@
 """Chest radiographs that stand for a concept, from whichever public data set is at hand."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 from medti_components.data.datasets.chexpert import read_chexpert
 from medti_components.data.datasets.nih_chest_xray import read_nih_chest_xray
-from medti_components.data.datasets.radiographs import FINDINGS, Radiograph, checked_views, concept_findings
-from medti_components.data.datasets.splits import CaseGroup, CaseReader, Entry, PatientCases, Splits
+from medti_components.data.datasets.radiographs import FINDINGS, VIEWS, Radiograph, checked_views, concept_findings
+from medti_components.data.datasets.splits import (
+    ADD_STUDIES,
+    CaseGroup,
+    CaseReader,
+    Entry,
+    PatientCases,
+    Splits,
+)
+from medti_components.data.datasets.tables import CaseCounts
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -78,39 +86,64 @@ class RadiographCases(PatientCases):
     @cached_property
     def groups(self) -> list["_ImagesOfConcept"]:
         """The images of each concept."""
-        images = [image for image in self._read(self.dataset_dir, self._key) if image.view in self._views]
-        of_concept = {
-            concept: [image for image in images if image.stands_for(finding, self._single_finding)]
-            for concept, finding in self._findings.items()
-        }
+        found, counts = self._read(self.dataset_dir, self._key)
+        others = sorted({image.view for image in found} & set(VIEWS) - set(self._views))
+        remedy = f'set --views "{others}"' if others else f"give a table with images in view {self._views[0]}"
+        images = counts.keep(
+            found, f"in view {' or '.join(self._views)}", remedy, lambda image: image.view in self._views
+        )
+        images = counts.keep(images, "with nothing uncertain", ADD_STUDIES, lambda image: not image.uncertain)
+        of_concept, counts_of = {}, {}
+        for concept, finding in self._findings.items():
+            own = counts_of[concept] = counts.branch()
+            of_concept[concept] = own.keep(images, f"with {finding}", ADD_STUDIES, partial(_shows, finding))
+            if self._single_finding:
+                remedy = "add studies, or set --single_finding false"
+                of_concept[concept] = own.keep(of_concept[concept], "with no other finding", remedy, _shows_one)
         rarest_first = sorted(of_concept, key=lambda concept: len(of_concept[concept]))
         counts_for = {image.patient_id: concept for concept in reversed(rarest_first) for image in of_concept[concept]}
         if self._several_findings:
-            several = [image for image in images if image.shows_several(self._findings.values())]
-            chosen = [image for image in several if image.patient_id not in counts_for]
-            return [_ImagesOfConcept(SEVERAL_FINDINGS, None, chosen, len(several), self._skip_unreadable)]
-        return [
-            _ImagesOfConcept(
-                concept,
-                FINDINGS.index(self._findings[concept]),
-                [image for image in own if counts_for[image.patient_id] == concept],
-                len(own),
-                self._skip_unreadable,
+            several = counts.keep(
+                images,
+                "with several findings",
+                ADD_STUDIES,
+                lambda image: image.shows_several(self._findings.values()),
             )
-            for concept, own in of_concept.items()
-        ]
+            apart = "of patients without an image of a concept"
+            chosen = counts.keep(several, apart, ADD_STUDIES, lambda image: image.patient_id not in counts_for)
+            return [_ImagesOfConcept(SEVERAL_FINDINGS, None, chosen, counts, self._skip_unreadable)]
+        groups = []
+        for concept, images in of_concept.items():
+            own, counts_here = counts_of[concept], partial(_counts_for, concept, counts_for)
+            chosen = own.keep(images, "of patients without a rarer concept", ADD_STUDIES, counts_here)
+            label = FINDINGS.index(self._findings[concept])
+            groups.append(_ImagesOfConcept(concept, label, chosen, own, self._skip_unreadable))
+        return groups
+
+
+def _shows(finding: str, image: Radiograph) -> bool:
+    return finding in image.findings
+
+
+def _shows_one(image: Radiograph) -> bool:
+    return len(image.findings) == 1
+
+
+def _counts_for(concept: str, concept_of: Mapping[str, str], image: Radiograph) -> bool:
+    return concept_of[image.patient_id] == concept
 
 
 class _ImagesOfConcept(CaseGroup[Radiograph]):
-    """The images of a concept; ``label`` is None for several findings, ``num_all`` counts other patients' ones too."""
+    """The images of a concept; ``label`` is None for several findings."""
+
+    counts: CaseCounts
 
     def __init__(
-        self, concept: str, label: int | None, images: list[Radiograph], num_all: int, skip_unreadable: bool
+        self, concept: str, label: int | None, images: list[Radiograph], counts: CaseCounts, skip_unreadable: bool
     ) -> None:
-        super().__init__(concept)
+        super().__init__(concept, counts)
         self._label = label
         self._images = images
-        self._num_all = num_all
         self._skip_unreadable = skip_unreadable
 
     @property
@@ -120,7 +153,8 @@ class _ImagesOfConcept(CaseGroup[Radiograph]):
 
     def notes(self) -> list[str]:
         """Tell how many images are of patients who count for another concept."""
-        num = self._num_all - len(self._images)
+        before, last = self.counts.filters[-2:]
+        num = before.num_left - last.num_left
         where = "with an image of a concept" if self._label is None else "with a rarer concept"
         return [f"{num} of patients {where}"] if num else []
 

@@ -20,7 +20,7 @@ class Radiograph:
         path: of the image in one of them.
         patient_id: the patient.
         study_id: of the image, unique in the data set.
-        view: 'AP' or 'PA'; other values are never chosen.
+        view: 'AP' or 'PA'; others, and '' for unknown, are never chosen.
         findings: those of :data:`FINDINGS` that are positive.
         uncertain: those that the report leaves open.
     """
@@ -38,15 +38,9 @@ class Radiograph:
         places = [folder / self.path for folder in self.folders]
         return next((place for place in places if place.is_file()), places[-1])
 
-    def stands_for(self, finding: str, single_finding: bool) -> bool:
-        """Tell whether the image shows ``finding`` for certain, and none of the other three where asked for."""
-        if self.uncertain or finding not in self.findings:
-            return False
-        return len(self.findings) == 1 or not single_finding
-
     def shows_several(self, findings: Iterable[str]) -> bool:
-        """Tell whether the image shows at least two of the diseases among ``findings``, and leaves nothing open."""
-        return not self.uncertain and len(self.findings & (set(findings) - {FINDINGS[0]})) > 1
+        """Tell whether the image shows at least two of the diseases among ``findings``."""
+        return len(self.findings & (set(findings) - {FINDINGS[0]})) > 1
 
 
 def concept_findings(concepts: Iterable[str]) -> dict[str, str]:
@@ -74,15 +68,15 @@ def concept_findings(concepts: Iterable[str]) -> dict[str, str]:
 
 
 def checked_views(views: Iterable[str]) -> tuple[str, ...]:
-    """Return the views as a tuple, one alone too.
+    """Return the views as a tuple in upper case, one alone too.
 
     Raises:
         ConfigError: one is neither 'AP' nor 'PA', or there is none.
 
-    >>> checked_views(["AP"]), checked_views("PA")
+    >>> checked_views(["AP"]), checked_views("pa")
     (('AP',), ('PA',))
     """
-    wanted = (views,) if isinstance(views, str) else tuple(views)
+    wanted = tuple(str(view).upper() for view in ([views] if isinstance(views, str) else views))
     if not wanted or any(view not in VIEWS for view in wanted):
         raise ConfigError(f"views must be of 'AP' and 'PA', got {list(wanted)}: set --views \"['AP']\"")
     return wanted

@@ -14,12 +14,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from medti_components.data.datasets.tables import CaseCounts
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("training", "validation", "test")
 SIZE_KEYS = ("num_cases", "num_validation_cases", "num_test_cases")
+ADD_STUDIES = "add studies, or drop the concept from --concepts"
 CLASSIFIER_SIZE_KEYS = ("num_classifier_cases", "num_classifier_validation_cases", "num_test_cases")
 
 Case = TypeVar("Case")
@@ -153,13 +155,15 @@ class CaseGroup(ABC, Generic[Case]):
 
     Args:
         concept: the token.
+        counts: how the cases were chosen from the rows of a table, where they were.
 
     Attributes:
         num_skipped: cases left out so far since their files are missing or unreadable, as the user asked.
     """
 
-    def __init__(self, concept: str) -> None:
+    def __init__(self, concept: str, counts: CaseCounts | None = None) -> None:
         self.concept = concept
+        self.counts = counts
         self.num_skipped = 0
         self._entries: dict[int, Entry | None] = {}
 
@@ -257,7 +261,7 @@ class PatientCases(ABC):
             num_left, asked = len(splits.test), 1 if sizes.test is None else sizes.test
             if num_left < asked:
                 if not (splits.training or splits.validation or splits.test):
-                    raise DataError(self._no_cases(group.concept))
+                    raise DataError(self._no_cases(group))
                 keys = (training_key, validation_key) if sizes.training or sizes.validation else (test_key,)
                 raise DataError(
                     f"concept '{group.concept}' has {num_left} cases left for test, {asked} are asked for: lower "
@@ -271,7 +275,7 @@ class PatientCases(ABC):
         reasons = ", ".join([*skipped, *group.notes()])
         left_out = f" (left out: {reasons})" if reasons else ""
         if num_found == 0:
-            raise DataError(self._no_cases(group.concept, left_out))
+            raise DataError(self._no_cases(group, left_out))
         asks = f"{training_key} asks for {sizes.training}"
         asks += f" and {validation_key} for {sizes.validation}" if sizes.validation else ""
         message = f"concept '{group.concept}' has {num_found} cases{left_out}, {asks}"
@@ -280,9 +284,10 @@ class PatientCases(ABC):
             raise DataError(f"{message}: lower {_options(keys)}")
         logger.warning("%s", message)
 
-    def _no_cases(self, concept: str, left_out: str = "") -> str:
-        remedy = "add studies, or drop the concept from --concepts"
-        return f"concept '{concept}' has no cases in '{self.dataset_dir}'{left_out}: {remedy}"
+    def _no_cases(self, group: CaseGroup[Any], left_out: str = "") -> str:
+        counts = f" ({group.counts})" if group.counts else ""
+        remedy = (group.counts and group.counts.remedy()) or ADD_STUDIES
+        return f"concept '{group.concept}' has no cases in '{self.dataset_dir}'{counts}{left_out}: {remedy}"
 
 
 def _options(keys: Iterable[str]) -> str:

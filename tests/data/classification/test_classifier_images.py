@@ -109,8 +109,19 @@ def test_known_patient_in_the_test_set(tmp_path, number, split) -> None:
 
 def test_table_of_another_kind(tmp_path) -> None:
     (tmp_path / "cases.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(
-        DataError, match="cases.csv' must have the columns split, source, concept, .*: train the classifier"
-    ):
+    with pytest.raises(DataError, match="cases.csv' has no column 'split': train the classifier"):
         check_unseen(tmp_path / "classifier.safetensors", [])
     check_unseen(tmp_path / "elsewhere" / "classifier.safetensors", [{"patient_id": "p0"}])
+
+
+@pytest.mark.parametrize("split", ["Training", "VALIDATION", ""])
+def test_patients_are_known_however_their_split_is_written(tmp_path, split):
+    (tmp_path / "cases.csv").write_text(f"split,source,concept,patient_id,study_id\n{split},Real,<a>,p1,1\n")
+    with pytest.raises(DataError, match="^patient 'p1' is in both "):
+        check_unseen(tmp_path / "classifier.safetensors", [{"patient_id": "p1"}])
+
+
+def test_a_split_of_another_name_is_an_error(tmp_path):
+    (tmp_path / "cases.csv").write_text("split,source,concept,patient_id,study_id\ntrain,real,<a>,p1,1\n")
+    with pytest.raises(DataError, match=r"cases.csv' row 2 has 'train' in column 'split', must be training, valid"):
+        check_unseen(tmp_path / "classifier.safetensors", [{"patient_id": "p2"}])

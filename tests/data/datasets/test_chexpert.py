@@ -123,7 +123,9 @@ def test_too_few_cases(tmp_path):
     folder = write_chexpert(tmp_path / "data", [chexpert_row(patient, no=1) for patient in range(4)])
     with pytest.raises(DataError, match=f"^concept '{HEALTHY}' has 4 cases, num_cases asks for 9: lower --num_cases$"):
         listed(folder, [HEALTHY], 9)
-    with pytest.raises(DataError, match=f"^concept '{PNEUMONIA}' has no cases in '.*data': add studies, or drop the"):
+    with pytest.raises(
+        DataError, match=f"^concept '{PNEUMONIA}' has no cases in '.*data' .*: add studies, or drop the"
+    ):
         listed(folder, [PNEUMONIA])
     with pytest.raises(DataError, match=f"^concept '{HEALTHY}' has 1 cases left for test, 2 are asked for: lower"):
         listed(folder, [HEALTHY], 2, 1, "test", num_test_cases=2)
@@ -152,11 +154,11 @@ def test_tables_that_are_not_chexpert_s(tmp_path):
     row = chexpert_row(1, no=1) | {"Pneumonia": "yes"}
     write_chexpert(tmp_path, [row], with_images=False)
     with pytest.raises(
-        DataError, match="train.csv' has 'yes' in column 'Pneumonia', must be 1, 0, -1 or blank: correct it$"
+        DataError, match="train.csv' row 2 has 'yes' in column 'Pneumonia', must be 1, 0, -1 or blank: correct it$"
     ):
         read_chexpert(tmp_path)
     write_chexpert(tmp_path, [row | {"Path": "a.jpg", "Pneumonia": ""}], with_images=False)
-    with pytest.raises(DataError, match=r"train.csv' has the Path 'a.jpg': download CheXpert's table again$"):
+    with pytest.raises(DataError, match=r"train.csv' row 2 has the Path 'a.jpg': download CheXpert's table again$"):
         read_chexpert(tmp_path)
 
 
@@ -177,3 +179,34 @@ def test_keys_that_do_not_fit(tmp_path, change, message):
     folder = write_chexpert(tmp_path / "data", [chexpert_row(1, no=1)])
     with pytest.raises(ConfigError, match=f"^{message}"):
         listed(folder, **{"concepts": [HEALTHY], **change})
+
+
+def test_frontal_and_views_are_read_in_any_case(tmp_path):
+    rows = [chexpert_row(1, no=1), chexpert_row(2, no=1), chexpert_row(3, view="", no=1), chexpert_row(4, no=1)]
+    rows[0]["Frontal/Lateral"], rows[0]["AP/PA"] = "FRONTAL", "ap"
+    rows[1]["Frontal/Lateral"], rows[1]["AP/PA"] = " frontal", "Ap "
+    rows[3]["AP/PA"] = ""  # unknown, so that it is not chosen
+    folder = write_chexpert(tmp_path / "data", rows)
+    assert patients(listed(folder, [HEALTHY], 0, split="test")) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "known"),
+    [
+        ("Frontal/Lateral", "Front", "Frontal, Lateral"),
+        ("AP/PA", "anteroposterior", "AP, PA, LL, RL"),
+        ("No Finding", "yes", "1, 0, -1"),
+    ],
+)
+def test_another_text_is_an_error_that_names_row_and_value(tmp_path, column, text, known):
+    folder = write_chexpert(tmp_path / "data", [chexpert_row(1, no=1), chexpert_row(2, no=1) | {column: text}])
+    expected = f"train.csv' row 3 has '{text}' in column '{column}', must be {known} or blank: correct it"
+    with pytest.raises(DataError, match=f"{re.escape(expected)}$"):
+        listed(folder, [HEALTHY])
+
+
+def test_no_image_in_the_view_tells_the_counts_and_the_views_that_there_are(tmp_path):
+    folder = write_chexpert(tmp_path / "data", [chexpert_row(1, view="PA", no=1), chexpert_row(2, view="", no=1)])
+    expected = "(2 rows of 'train.csv', 1 frontal, 0 in view AP): set --views \"['PA']\""
+    with pytest.raises(DataError, match=f"{re.escape(expected)}$"):
+        listed(folder, [HEALTHY])

@@ -7,7 +7,8 @@ import pytest
 import SimpleITK
 from monai.transforms import LoadImage, Orientation
 
-from medti_components.data.datasets.file_readers import SimpleITKReader, read_volume, table_rows
+from medti_components.data.datasets.file_readers import SimpleITKReader, read_volume
+from medti_components.data.datasets.tables import table_rows
 from medti_components.errors import DataError
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,23 @@ def test_real_radiographs_become_images(name, chest_preprocessing):
         assert tuple(image.shape) == (3, 64, 64)
         assert -1 <= float(image.min()) < float(image.max()) <= 1
         assert (image[0] == image[1]).all() and (image[0] == image[2]).all()
+
+
+def test_findings_and_views_are_read_in_any_case(tmp_path):
+    rows = [("1.png", "no finding", 1, "ap"), ("2.png", "EFFUSION| mass", 2, "Ap"), ("3.png", "", 3, "AP")]
+    entries = listed(write_nih(tmp_path, rows), [HEALTHY, EFFUSION])
+    assert [(entry["patient_id"], entry["label"]) for entry in entries] == [("1", 0), ("2", 2)]
+    assert str(read_nih_chest_xray(tmp_path)[1]) == "3 rows of 'Data_Entry_2017.csv', 2 with labels"
+
+
+@pytest.mark.parametrize(
+    ("findings", "view", "message"),
+    [
+        ("Effusion|Pneumonie", "AP", "has 'Pneumonie' in column 'Finding Labels', must be No Finding, "),
+        ("Effusion", "lateral", "has 'lateral' in column 'View Position', must be AP, PA or blank: correct it"),
+    ],
+)
+def test_another_text_is_an_error_that_names_row_and_value(tmp_path, findings, view, message):
+    folder = write_nih(tmp_path, [*ROWS[:1], ("2.png", findings, 2, view)])
+    with pytest.raises(DataError, match=f"Data_Entry_2017.csv' row 3 {re.escape(message)}"):
+        listed(folder, [EFFUSION])

@@ -222,8 +222,44 @@ def test_empty_concept(crafted_picai):
     folder = crafted_picai(negatives(2))
     with pytest.raises(
         DataError,
-        match=f"^concept '{POSITIVE}' has no cases in '.*': add studies, or drop the concept from --concepts$",
+        match=rf"^concept '{POSITIVE}' has no cases in '.*' \(2 rows of 'marksheet.csv', 2 with a case_csPCa, 2 with "
+        r"images, 0 with case_csPCa YES\): add studies, or drop the concept from --concepts$",
     ):
+        listed(folder, 1)
+
+
+def with_label(folder, row, text):
+    """Write another ``case_csPCa`` into a row of the marksheet, counted from 0."""
+    lines = (folder / MARKSHEET).read_text().splitlines()
+    lines[row + 1] = ",".join([*lines[row + 1].split(",")[:2], text])
+    (folder / MARKSHEET).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(("text", "label"), [("yes", 1), ("Yes", 1), (" YES ", 1), ("no", 0), ("No", 0)])
+def test_case_cspca_is_read_in_any_case(crafted_picai, text, label):
+    folder = with_label(crafted_picai([*positives(2), *negatives(1)]), 0, text)
+    labels = {entry["patient_id"]: entry["label"] for entry in listed(folder, 0, split="test")}
+    assert labels["11000"] == label
+
+
+@pytest.mark.parametrize("text", ["1", "TRUE", "Positive", "y", "0", "N/A"])
+def test_another_case_cspca_is_an_error_that_names_row_and_value(crafted_picai, text):
+    folder = with_label(crafted_picai([*negatives(2), *positives(1)]), 1, text)
+    expected = f"marksheet.csv' row 3 has '{text}' in column 'case_csPCa', must be YES, NO or blank: correct it"
+    with pytest.raises(DataError, match=f"{re.escape(expected)}$"):
+        listed(folder, 1)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_study_with_a_blank_case_cspca_is_left_out_and_counted(crafted_picai, text, caplog):
+    folder = with_label(crafted_picai([*positives(2), *negatives(1)]), 0, text)
+    with caplog.at_level(logging.INFO):
+        entries = listed(folder, 0, split="test")
+    assert sorted(entry["patient_id"] for entry in entries) == ["10000", "11001"]
+    assert "3 rows of 'marksheet.csv', 2 with a case_csPCa, 2 with images" in caplog.text
+    with_label(with_label(folder, 1, ""), 2, "")
+    with pytest.raises(DataError, match=r"\(3 rows of 'marksheet.csv', 0 with a case_csPCa\): fill in case_csPCa in '"):
         listed(folder, 1)
 
 
