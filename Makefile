@@ -48,10 +48,11 @@ $(DEMO)/picai/.complete: $(INSTALLED)
 	$(PY) -m medti_components phantoms prostate_mri --output_dir $(DEMO)/picai --num_negative 120 --num_positive 120 --seed $(SEED)
 	touch $@
 
-# An interrupted training continues where it stopped.
+# An interrupted training continues from its newest checkpoint, if it has one.
 $(DEMO)/training/.complete: $(DEMO)/picai/.complete
+	resume=$$(test -n "$$(ls $(DEMO)/training/checkpoints 2>/dev/null)" && echo true || echo false); \
 	$(RUN) training --config_file "['$(BUNDLE)/configs/train.json','configs/embedded.json']" \
-	  --dataset_dir $(DEMO)/picai --output_dir $(DEMO)/training --cache_dir $(DEMO)/cache --seed $(SEED) --resume true
+	  --dataset_dir $(DEMO)/picai --output_dir $(DEMO)/training --cache_dir $(DEMO)/cache --seed $(SEED) --resume $$resume
 	touch $@
 
 $(DEMO)/generated_%/contact_sheet.png: $(DEMO)/training/.complete

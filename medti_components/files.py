@@ -2,6 +2,7 @@
 """Writing files in one piece: a reader finds the old file or the new one, never half of one."""
 
 import csv
+import errno
 import io
 import os
 import tempfile
@@ -16,6 +17,23 @@ from medti_components.errors import OutputError
 
 if TYPE_CHECKING:
     import torch
+
+
+def check_writable(path: str | Path, key: str = "output_dir") -> None:
+    """Check that files can be written in the folder ``path``, or that it can be made. Nothing is made.
+
+    Raises:
+        OutputError: neither is so; the message names the config key.
+    """
+    folder = Path(path).absolute()
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    reason = None
+    if not nearest.is_dir():
+        reason = os.strerror(errno.ENOTDIR)
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        reason = os.strerror(errno.EACCES)
+    if reason is not None:
+        raise OutputError(f"{key} '{path}' is not writable ({reason}): choose another by --{key}")
 
 
 def ensure_writable_directory(path: str | Path, key: str = "output_dir") -> Path:

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from medti_components.errors import OutputError
-from medti_components.files import save_tensors_atomically, write_atomically, write_text_atomically
+from medti_components.files import check_writable, save_tensors_atomically, write_atomically, write_text_atomically
 
 
 def test_what_is_written_replaces_the_old_and_leaves_nothing_beside_it(tmp_path):
@@ -37,3 +37,13 @@ def test_a_folder_in_the_way_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"'.*file/a.txt' can't be written"):
         write_text_atomically(tmp_path / "file" / "a.txt", "text")
+
+
+def test_checking_that_a_folder_is_writable_makes_nothing(tmp_path):
+    check_writable(tmp_path / "new" / "folder")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        OutputError, match=r"^cache_dir '.*file/a' is not writable \(Not a directory\): .* --cache_dir$"
+    ):
+        check_writable(tmp_path / "file" / "a", "cache_dir")

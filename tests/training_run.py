@@ -19,6 +19,7 @@ from medti_components.handlers.checkpoint_handler import CheckpointHandler
 from medti_components.handlers.embedding_saver import EmbeddingSaver
 from medti_components.handlers.loss_monitor import HeldOutLossSaver, LossMonitor
 from medti_components.handlers.run_end_handler import RunEndHandler
+from medti_components.handlers.run_start_handler import RunStartHandler
 from medti_components.handlers.training_curves_saver import TrainingCurvesSaver
 from medti_components.inferers.denoising_inferer import DenoisingInferer
 from medti_components.losses.denoising_loss import DenoisingLoss
@@ -61,7 +62,7 @@ def build_run(model: FrozenLatentDiffusion, output_dir: Path, **changes: Any) ->
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=0.0, fused=True)
     scheduler = scheduled_learning_rate(optimizer, settings["learning_rate_schedule"], settings["max_steps"])
     run_folder = RunFolder(output_dir, settings, options["resume"])
-    run_folder.prepare()
+    run_folder.check()
     history = TrainingHistory()
     evaluator = SupervisedEvaluator(
         device=model.device,
@@ -71,6 +72,7 @@ def build_run(model: FrozenLatentDiffusion, output_dir: Path, **changes: Any) ->
         decollate=False,
     )
     handlers = [
+        RunStartHandler(run_folder, {"base_model": model, "dataset_dir": latents}),
         LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
         LossMonitor(history, interval=2),
         HeldOutLossSaver(held_out, evaluator, history, output_dir, options["validation_interval"]),
@@ -79,8 +81,7 @@ def build_run(model: FrozenLatentDiffusion, output_dir: Path, **changes: Any) ->
             {"network": network, "optimizer": optimizer, "lr_scheduler": scheduler, "history": history},
             options["checkpoint_interval"],
             options["num_kept"],
-            settings=run_folder.settings,
-            sources={"base_model": model, "dataset_dir": latents},
+            run_folder=run_folder,
         ),
         EmbeddingSaver(model, latents, history, output_dir, {"seed": settings["seed"]}),
         TrainingCurvesSaver(history, output_dir),

@@ -5,21 +5,35 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from medti_components.errors import ConfigError, TrainingError
-from medti_components.files import ensure_writable_directory, save_tensors_atomically, write_text_atomically
+from medti_components.errors import ConfigError, OutputError, TrainingError
+from medti_components.files import (
+    check_writable,
+    ensure_writable_directory,
+    save_tensors_atomically,
+    write_text_atomically,
+)
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_PREFIX = "step_"
+CHECKPOINTS = "checkpoints"
+EARLIER_RUNS = "earlier_runs"
 CONFIG_NAME = "config.json"
+LOCK_NAME = ".lock"
 RESULTS = (
-    "checkpoints",
+    CHECKPOINTS,
     "embeddings",
     "previews",
     "tensorboard",
@@ -121,17 +135,47 @@ def _with_tensors(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     return plain
 
 
+def checkpoint_to_resume(folder: str | Path, pattern: str = CHECKPOINTS) -> Path:
+    """Return the newest checkpoint of a run's folder.
+
+    Args:
+        folder: the run's output folder.
+        pattern: where the checkpoints are in it; ``checkpoints/*`` for a run of several stages.
+
+    Raises:
+        ConfigError: there is none; the message names one of an earlier run, if it was moved aside.
+    """
+    paths = [path for place in Path(folder).glob(pattern) for path in checkpoint_paths(place)]
+    if paths:
+        return paths[-1]
+    earlier = [path for path in _earlier_runs(Path(folder)) if checkpoint_paths(path / pattern)]
+    if earlier:
+        step = checkpoint_step(checkpoint_paths(earlier[-1] / pattern)[-1])
+        raise ConfigError(
+            f"no checkpoint in '{folder}', but one of step {step} of an earlier run in '{earlier[-1]}': "
+            f"go on there with --output_dir {earlier[-1]}, or leave out --resume to begin anew"
+        )
+    raise ConfigError(f"no checkpoint in '{folder}', so nothing to resume: leave out --resume, or correct --output_dir")
+
+
+def _earlier_runs(folder: Path) -> list[Path]:
+    """Return the folders that earlier runs were moved to, oldest first."""
+    found = [path for path in (folder / EARLIER_RUNS).glob("*") if path.name.isdigit()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
 class RunFolder:
     """Decides whether a run resumes, and keeps the results of an earlier run.
 
     Without ``resume``, what an earlier run left is moved to ``earlier_runs/<n>``. With it, the newest checkpoint is
-    taken when the settings that shape the result are the same.
+    taken when the settings and sources that shape the result are the same. :meth:`check` only reads. :meth:`begin` is
+    the first to move and write, when everything else that the run needs is ready.
 
     Args:
         path: the output folder.
         settings: config keys and values that shape the result. ``length_key`` matters only when the learning rate
             depends on it: a run at constant rate may be prolonged.
-        resume: continue from the newest checkpoint, or begin anew where there is none.
+        resume: continue from the newest checkpoint.
         config: what is written to ``config.json``.
         length_key: the key that says how many steps the run has.
     """
@@ -149,34 +193,79 @@ class RunFolder:
         self.resume = resume
         self.config = config
         self.length_key = length_key
+        self.sources: dict[str, str] = {}
+        """Fingerprints of what the run learns from, by config key; known once the run has begun."""
         self.first_step = 0
         """Number of steps that are done already: 0, or the checkpoint's."""
+        self._has_begun = False
+        self._lock = FileLock(self.path / LOCK_NAME)
 
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
-    def prepare(self) -> None:
-        """Make the folder, find the checkpoint or move an earlier run aside, and write the config.
+    def check(self) -> None:
+        """Find out whether a run can begin here, and from which step. Nothing is written.
 
         Raises:
             OutputError: the folder is not writable.
-            ConfigError: a setting differs from the checkpoint's, or the checkpoint is beyond the run's length.
+            ConfigError: there is no checkpoint to resume from, a setting differs from its, or it is beyond the run's
+                length.
             TrainingError: the newest checkpoint can't be read.
         """
+        check_writable(self.path)
+        if self.resume:
+            path = checkpoint_to_resume(self.path)
+            self._ensure_same_settings(checkpoint_facts(path)["settings"], checkpoint_step(path))
+            self.first_step = checkpoint_step(path)
+
+    def begin(self, sources: Mapping[str, str]) -> None:
+        """Take the folder for this run: move an earlier one aside, unless it is resumed, and write the config.
+
+        No other run gets the folder until :meth:`close`. A run that begins again in the same process goes on in it.
+
+        Args:
+            sources: fingerprints of what the run learns from, by config key.
+
+        Raises:
+            ConfigError: a source is not that of the checkpoint.
+            OutputError: another run uses the folder, or has written to it since :meth:`check`.
+        """
         ensure_writable_directory(self.path)
-        paths = checkpoint_paths(self.checkpoints)
-        if self.resume and paths:
-            step = checkpoint_step(paths[-1])
-            self._ensure_same_settings(checkpoint_facts(paths[-1])["settings"], step)
-            self.first_step = step
-        else:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(
+                f"another run is writing to output_dir '{self.path}': wait for its end, or choose another --output_dir"
+            ) from error
+        if self._has_begun:
+            return
+        try:
             if self.resume:
-                logger.info("no checkpoint in '%s': beginning anew", self.checkpoints)
-            self._set_aside()
+                self._ensure_resumable(sources)
+            else:
+                self._set_aside()
+        except Exception:
+            self.close()
+            raise
+        self._has_begun = True
+        self.sources = dict(sources)
         if self.config is not None:
             write_text_atomically(self.path / CONFIG_NAME, json.dumps(dict(self.config), indent=4) + "\n")
+
+    def close(self) -> None:
+        """Let other runs have the folder."""
+        self._lock.release()
+
+    def _ensure_resumable(self, sources: Mapping[str, str]) -> None:
+        newest = checkpoint_to_resume(self.path)
+        if checkpoint_step(newest) != self.first_step:
+            raise OutputError(
+                f"another run has written to output_dir '{self.path}' since this one was prepared: "
+                "run the command again, or choose another --output_dir"
+            )
+        self._ensure_same_sources(checkpoint_facts(newest)["sources"], sources)
 
     def _ensure_same_settings(self, before: Mapping[str, Any], step: int) -> None:
         has_free_length = self.settings.get("learning_rate_schedule", "constant") == "constant"
@@ -194,14 +283,54 @@ class RunFolder:
                 f"got {self.settings[self.length_key]}: raise it, or choose another --output_dir"
             )
 
+    def _ensure_same_sources(self, before: Mapping[str, str], sources: Mapping[str, str]) -> None:
+        for key, now in sources.items():
+            if before.get(key) == now:
+                continue
+            if " or " in key:
+                raise ConfigError(
+                    f"{key} holds other images than the checkpoint in '{self.path}' was made with: set them "
+                    "back, or choose another --output_dir"
+                )
+            raise ConfigError(
+                f"{key} is not the one that the checkpoint in '{self.path}' was made with: "
+                f"set --{key} back, or choose another --output_dir"
+            )
+
     def _set_aside(self) -> None:
         left = [name for name in RESULTS if (self.path / name).exists()]
         if not left:
             return
-        parent = self.path / "earlier_runs"
-        taken = [int(folder.name) for folder in parent.glob("*") if folder.name.isdigit()]
-        target = parent / str(max(taken, default=0) + 1)
+        number = max((int(path.name) for path in _earlier_runs(self.path)), default=0) + 1
+        target = self.path / EARLIER_RUNS / str(number)
         target.mkdir(parents=True)
         for name in left:
             (self.path / name).rename(target / name)
         logger.warning("'%s' held an earlier run's results: they are now in '%s'", self.path, target)
+
+
+class RunSummaryWriter:
+    """TensorBoard's writer of a run; it makes its files with the first value, so that no file is there before the run.
+
+    Args:
+        run_folder: the run's.
+    """
+
+    def __init__(self, run_folder: RunFolder) -> None:
+        self.run_folder = run_folder
+
+    @cached_property
+    def writer(self) -> "SummaryWriter":
+        """The writer; what a broken-off run wrote beyond the checkpoint is not shown."""
+        from torch.utils.tensorboard import SummaryWriter  # here, since it is slow to import
+
+        folder = str(self.run_folder.path / "tensorboard")
+        return SummaryWriter(log_dir=folder, purge_step=self.run_folder.first_step + 1)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Show a number of a step."""
+        self.writer.add_scalar(name, value, step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int, dataformats: str = "CHW") -> None:
+        """Show a picture of a step."""
+        self.writer.add_image(name, image, step, dataformats=dataformats)

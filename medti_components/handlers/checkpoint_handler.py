@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
@@ -12,7 +12,7 @@ from ignite.handlers.checkpoint import BaseSaveHandler
 
 from medti_components.engines.run_folder import (
     CHECKPOINT_PREFIX,
-    checkpoint_facts,
+    RunFolder,
     checkpoint_paths,
     checkpoint_step,
     load_checkpoint,
@@ -25,14 +25,6 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_WANTED = "checkpoint_wanted"
 """Event on which a checkpoint is saved at once."""
-
-
-class HasFingerprint(Protocol):
-    """What a run learns from."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the contents."""
 
 
 class CheckpointHandler:
@@ -48,8 +40,7 @@ class CheckpointHandler:
         interval: steps between checkpoints; 0 saves at the end alone.
         num_kept: how many files to keep.
         resume: take over the folder's newest checkpoint when training starts.
-        settings: written to the file for ``RunFolder``, which compares them before a run resumes.
-        sources: what a run learns from, by config key; resuming with another is an error.
+        run_folder: its settings and sources are written to the file, for it to compare them before a run resumes.
 
     Raises:
         ConfigError: num_kept is below 1.
@@ -62,8 +53,7 @@ class CheckpointHandler:
         interval: int = 500,
         num_kept: int = 1,
         resume: bool = True,
-        settings: Mapping[str, Any] | None = None,
-        sources: Mapping[str, HasFingerprint] | None = None,
+        run_folder: RunFolder | None = None,
     ) -> None:
         if num_kept < 1:
             raise ConfigError(f"num_kept must be 1 or more, got {num_kept}")
@@ -72,8 +62,7 @@ class CheckpointHandler:
         self.interval = interval
         self.num_kept = num_kept
         self.resume = resume
-        self.settings = dict(settings or {})
-        self.sources = dict(sources or {})
+        self.run_folder = run_folder
         self._checkpoint: Checkpoint | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -89,11 +78,11 @@ class CheckpointHandler:
         """Take over the newest checkpoint, if there is one and it is wanted.
 
         Raises:
-            ConfigError: a source is not that of the checkpoint.
             TrainingError: the file can't be read.
         """
-        sources = {key: source.fingerprint for key, source in self.sources.items()}
-        saver = SafetensorsSaver(self.folder, {"settings": self.settings, "sources": sources})
+        run = self.run_folder
+        facts = {} if run is None else {"settings": run.settings, "sources": run.sources}
+        saver = SafetensorsSaver(self.folder, facts)
         to_save = dict(self.save_dict)
         if engine.scaler is not None:
             to_save["scaler"] = engine.scaler
@@ -111,7 +100,6 @@ class CheckpointHandler:
         if not kept:
             return
         newest, step = kept[-1], checkpoint_step(kept[-1])
-        self._ensure_same_sources(checkpoint_facts(newest)["sources"], sources)
         Checkpoint.load_objects(to_save, load_checkpoint(newest))
         self._checkpoint.load_state_dict({"_saved": [(checkpoint_step(path), path.name) for path in kept]})
         engine.state.iteration = step
@@ -128,20 +116,6 @@ class CheckpointHandler:
         if self._checkpoint is not None and engine.state.iteration > 0:
             engine.fire_event(LOSSES_WANTED)
             self._checkpoint(engine)
-
-    def _ensure_same_sources(self, before: Mapping[str, str], sources: Mapping[str, str]) -> None:
-        for key, now in sources.items():
-            if before.get(key) == now:
-                continue
-            if " or " in key:
-                raise ConfigError(
-                    f"{key} holds other images than the checkpoint in '{self.folder.parent}' was made with: set them "
-                    "back, or choose another --output_dir"
-                )
-            raise ConfigError(
-                f"{key} is not the one that the checkpoint in '{self.folder.parent}' was made with: "
-                f"set --{key} back, or choose another --output_dir"
-            )
 
 
 class SafetensorsSaver(BaseSaveHandler):

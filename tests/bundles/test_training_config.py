@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from configs_of_bundles import PROSTATE
+import pytest
+from configs_of_bundles import CONFIGS, PROSTATE, short_name
 from monai.bundle import ConfigWorkflow
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from safetensors import safe_open
@@ -48,6 +49,7 @@ def test_training_leaves_everything_in_the_output_folder(
     output = training["output_dir"]
     names = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith("tensorboard/")} == {
+        ".lock",
         "config.json",
         "checkpoints/step_00000002.safetensors",
         "embeddings/prostate_mri_negative.safetensors",
@@ -85,3 +87,58 @@ def test_resuming_goes_on_by_the_default_run_id(run_config: Callable[..., None],
     with safe_open(training["output_dir"] / "embeddings" / "prostate_mri_negative.safetensors", "pt") as file:
         assert file.metadata()["steps"] == "3"
     assert not (training["output_dir"] / "earlier_runs").exists()
+
+
+MISTAKES = {
+    "dataset_dir": "no/such/folder",
+    "num_vectors": 100,
+    "num_cases": 5000,
+    "concepts": ["prostate"],
+    "train::handlers::4::sampler::scheduler": "EulerScheduler",
+}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_command_with_a_mistake_leaves_a_finished_run_as_it_was(
+    run_config: Callable[..., None], training: dict[str, Any]
+) -> None:
+    run_config("training", [PROSTATE / "train.json"], **training)
+    before = contents(training["output_dir"])
+
+    for key, value in MISTAKES.items():
+        with pytest.raises(Exception):  # noqa: B017  (what is raised is tested elsewhere)
+            run_config("training", [PROSTATE / "train.json"], **{**training, key: value})
+        assert contents(training["output_dir"]) == before, key
+
+
+def test_a_command_with_a_mistake_makes_no_folder(line_of: Callable[..., str], training: dict[str, Any]) -> None:
+    line_of("training", [PROSTATE / "train.json"], **{**training, "dataset_dir": "no/such/folder"})
+
+    assert not training["output_dir"].exists()
+
+
+@pytest.mark.parametrize("config", [path for path in CONFIGS if path.stem == "train"], ids=short_name)
+def test_resuming_where_there_is_nothing_to_resume_ends_in_one_line(
+    line_of: Callable[..., str], tmp_path: Path, config: Path
+) -> None:
+    line = line_of("training", [config], output_dir=tmp_path / "new", resume=True)
+
+    assert line.startswith(f"error: no checkpoint in '{tmp_path / 'new'}', so nothing to resume: leave out --resume")
+
+
+def test_two_workflows_on_one_folder_leave_each_others_files(training: dict[str, Any]) -> None:
+    keys = {key: str(value) if isinstance(value, Path) else value for key, value in training.items()}
+    first, second = (
+        ConfigWorkflow(str(PROSTATE / "train.json"), workflow_type="train", logging_file=False, **keys)
+        for _ in range(2)
+    )
+    first.initialize()
+    first.run()
+    before = contents(training["output_dir"])
+    second.initialize()
+    assert second.trainer is not None
+
+    assert contents(training["output_dir"]) == before

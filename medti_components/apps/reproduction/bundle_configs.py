@@ -11,6 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from medti_components.apps.reproduction.step_chain import Step, bundle_command
+from medti_components.engines.run_folder import CHECKPOINTS
 from medti_components.errors import ConfigError
 
 RESUME = ("--resume", "true")
@@ -79,9 +80,10 @@ class BundleConfigs:
     ) -> Step:
         """Return the command that runs a config; a training goes on where it was broken off."""
         files = self.files(config)
-        resume = RESUME if run_id == "training" else ()
-        images = Path(keys["output_dir"]) if run_id in IMAGE_RUNS else None
-        return Step(name, bundle_command(run_id, files, keys), tuple(needs), files, resume, work, images)
+        output = Path(keys["output_dir"])
+        images = output if run_id in IMAGE_RUNS else None
+        resume, checkpoints = (RESUME, output / CHECKPOINTS) if run_id == "training" else ((), None)
+        return Step(name, bundle_command(run_id, files, keys), tuple(needs), files, resume, work, images, checkpoints)
 
 
 @cache

@@ -18,6 +18,7 @@ from typing import IO, Any
 import torch
 
 import medti_components
+from medti_components.engines.run_folder import checkpoint_paths
 from medti_components.files import write_text_atomically
 
 
@@ -31,6 +32,7 @@ class Step:
         needs: names of the steps before it.
         files: configs that the command reads; it is run again when their content has changed.
         resume: arguments that let the same command go on where it was broken off.
+        checkpoints: folder from whose newest checkpoint it goes on; while there is none, it begins anew.
         work: how much there is to do, in a unit that all steps of its kind share, to tell how long it will take.
         images: folder that it adds images to; those that another command of this step left there are removed first,
             so that no later step takes them for this one's.
@@ -43,6 +45,7 @@ class Step:
     resume: tuple[str, ...] = ()
     work: float = 1.0
     images: Path | None = None
+    checkpoints: Path | None = None
 
     @property
     def kind(self) -> str:
@@ -223,6 +226,7 @@ class StepChain:
     def _started(self, step: Step, taken: set[int]) -> _Running:
         record, digests = self._records[step.name], step.digests
         goes_on = record.is_of(step.command, digests) and record.attempts[-1]["status"] != 0
+        goes_on &= step.checkpoints is None or bool(checkpoint_paths(step.checkpoints))
         command = [*step.command, *(step.resume if goes_on else ())]
         is_another = record.attempts and not record.is_of(step.command, digests)
         if is_another and step.images is not None and step.images.is_dir():

@@ -44,6 +44,19 @@ def test_what_was_broken_off_goes_on_and_a_changed_command_begins_anew(tmp_path)
     assert (tmp_path / "runs").read_text() == "a --resume true;a more;"
 
 
+def test_what_was_broken_off_before_its_first_checkpoint_begins_anew(tmp_path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    step = noting(tmp_path / "runs", "a", resume=("--resume", "true"), checkpoints=checkpoints)
+    record_of("a", tmp_path).begin(step.command)
+    [*StepChain([step], tmp_path).run()]
+    assert (tmp_path / "runs").read_text() == "a;"
+    record_of("a", tmp_path).begin(step.command)
+    checkpoints.mkdir()
+    (checkpoints / "step_00000001.safetensors").touch()
+    [*StepChain([step], tmp_path).run()]
+    assert (tmp_path / "runs").read_text() == "a;a --resume true;"
+
+
 def test_a_killed_command_is_run_again(tmp_path) -> None:
     pid = tmp_path / "pid"
     code = f"import os, pathlib, time; f = pathlib.Path({str(pid)!r}); n = f.exists(); f.write_text(str(os.getpid()))\n"
