@@ -2,6 +2,7 @@
 """Latents of the training images, computed once so that the VAE can leave memory."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class LatentCache:
         mean: by concept, float32 (N, C, h, w), multiplied by the VAE's scaling factor.
         std: the same shapes, not negative.
         case_ids: by concept, the N names of the cases, for provenance.
+        mask_sources: by concept, who made the masks that decided what the images show, where masks did.
 
     >>> cache = LatentCache({"<a>": torch.zeros(2, 4, 1, 1)}, {"<a>": torch.ones(2, 4, 1, 1)}, {"<a>": ["1_2", "3_4"]})
     >>> cache.num_cases("<a>"), cache.num_cases("<b>")
@@ -34,7 +36,11 @@ class LatentCache:
     """
 
     def __init__(
-        self, mean: Mapping[str, Tensor], std: Mapping[str, Tensor], case_ids: Mapping[str, Sequence[str]]
+        self,
+        mean: Mapping[str, Tensor],
+        std: Mapping[str, Tensor],
+        case_ids: Mapping[str, Sequence[str]],
+        mask_sources: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         for token, values in mean.items():
             if values.shape != std[token].shape or len(values) != len(case_ids[token]):
@@ -44,6 +50,7 @@ class LatentCache:
                 )
         self.mean = dict(mean)
         self.std = dict(std)
+        self.mask_sources = dict(mask_sources or {})
         self.case_ids = {token: tuple(ids) for token, ids in case_ids.items()}
 
     @classmethod
@@ -59,7 +66,7 @@ class LatentCache:
         """Encode every image of ``dataset`` once.
 
         Args:
-            dataset: items {"image": (3, H, W) in [-1, 1], "concept", "patient_id", "study_id"}.
+            dataset: items {"image": (3, H, W) in [-1, 1], "concept", "patient_id", "study_id"}; "mask_source" is counted.
             model: the base model with its VAE.
             concepts: the tokens; items of others are an error.
             is_required: whether a concept without images is an error.
@@ -71,6 +78,7 @@ class LatentCache:
         """
         images: dict[str, list[Tensor]] = {token: [] for token in concepts}
         case_ids: dict[str, list[str]] = {token: [] for token in concepts}
+        mask_sources: dict[str, list[str]] = {}
         for item in dataset:
             token = item["concept"]
             case_id = f"{item['patient_id']}_{item['study_id']}"
@@ -85,6 +93,8 @@ class LatentCache:
                 )
             images[token].append(image)
             case_ids[token].append(case_id)
+            if "mask_source" in item:
+                mask_sources.setdefault(token, []).append(item["mask_source"])
         missing = [token for token in concepts if not images[token]]
         if missing and is_required:
             raise DataError(f"no image for '{missing[0]}': check dataset_dir, concepts and num_cases")
@@ -113,7 +123,7 @@ class LatentCache:
                     raise DataError(
                         f"latents of case {case_ids[token][first]} are not finite: look at it, or set --dtype float32"
                     )
-        return cls(mean, std, {token: case_ids[token] for token in mean})
+        return cls(mean, std, {token: case_ids[token] for token in mean}, mask_sources)
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -123,6 +133,16 @@ class LatentCache:
     def num_cases(self, token: str) -> int:
         """Number of images of a concept, 0 for one that is unknown."""
         return len(self.case_ids.get(token, ()))
+
+    def masks(self, token: str) -> str:
+        """Tell who made the masks of a concept's images and how many each, "" where no mask decided.
+
+        >>> from_two = {"<a>": ["human_expert/resampled", "AI/Bosma22a", "human_expert/resampled"]}
+        >>> LatentCache({}, {}, {}, from_two).masks("<a>")
+        'human_expert/resampled: 2, AI/Bosma22a: 1'
+        """
+        counts = Counter(self.mask_sources.get(token, ()))
+        return ", ".join(f"{source}: {number}" for source, number in counts.most_common())
 
     @property
     def fingerprint(self) -> str:

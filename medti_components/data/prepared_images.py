@@ -24,7 +24,7 @@ from medti_components.files import ensure_writable_directory, save_tensors_atomi
 logger = logging.getLogger(__name__)
 
 _NO_SETTINGS = (np.random.RandomState, np.random.Generator, torch.Generator, threading.local)
-_ABOUT_THE_CASE = ("concept", "label", "patient_id", "study_id")
+_ABOUT_THE_CASE = ("concept", "label", "patient_id", "study_id", "mask_source")
 
 
 class PreparedImages(Dataset):
@@ -96,7 +96,7 @@ class PreparedImages(Dataset):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {"image": float32 (3, H, W) in [-1, 1], "concept", "label", "patient_id", "study_id"}."""
+        """Return {"image": float32 (3, H, W) in [-1, 1]} and what the entry tells about the case."""
         entry, image = self._entries[index], self._images[index]
         if isinstance(image, Path):
             image = self._load(entry, image)

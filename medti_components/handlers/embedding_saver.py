@@ -73,6 +73,7 @@ class EmbeddingSaver:
             "prediction_type": self.model.prediction_type,
             "steps": steps,
             "num_cases": self.latents.num_cases(token),
+            **({"masks": masks} if (masks := self.latents.masks(token)) else {}),
             **self.provenance,
             "medti_version": medti_components.__version__,
             **{f"{library}_version": version(library) for library in LIBRARIES},

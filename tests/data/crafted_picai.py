@@ -10,7 +10,7 @@ import SimpleITK
 
 LABELS = Path("picai_labels")
 LESIONS = LABELS / "csPCa_lesion_delineations"
-GLANDS = LABELS / "anatomical_delineations" / "whole_gland" / "AI"
+GLANDS = LABELS / "anatomical_delineations" / "whole_gland"
 MARKSHEET = LABELS / "clinical_information" / "marksheet.csv"
 
 
@@ -22,7 +22,7 @@ class CraftedStudy:
     study_id: str
     is_positive: bool
     lesions: dict[str, int] = field(default_factory=dict)
-    glands: tuple[str, ...] = ("Bosma22b",)
+    glands: tuple[str, ...] = ("AI/Bosma22b",)
     sequences: tuple[str, ...] = ("t2w", "adc", "hbv")
 
 

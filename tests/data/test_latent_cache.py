@@ -83,3 +83,13 @@ def test_fingerprint_tells_other_cases_and_other_orders_apart() -> None:
 
     assert fingerprint(["1", "2"]) == fingerprint(["1", "2"])
     assert len({fingerprint(["1", "2"]), fingerprint(["2", "1"]), fingerprint(["1", "3"])}) == 3
+
+
+def test_who_made_the_masks_is_counted_by_concept(model: FrozenLatentDiffusion) -> None:
+    sources = ["human_expert/resampled", "human_expert/Pooch25", "human_expert/resampled"]
+    items = [item("<a>", number) | {"mask_source": source} for number, source in enumerate(sources)]
+
+    cache = LatentCache.from_dataset([*items, item("<b>", 9)], model, ["<a>", "<b>"], show_progress=False)
+
+    assert cache.masks("<a>") == "human_expert/resampled: 2, human_expert/Pooch25: 1"
+    assert cache.masks("<b>") == ""

@@ -2,9 +2,11 @@
 from pathlib import Path
 
 import torch
-from training_run import CONCEPTS, build_run, final_rows
+from training_run import CONCEPTS, build_run, final_rows, random_latents
 
 import medti_components
+from medti_components.engines.training_history import TrainingHistory
+from medti_components.handlers.embedding_saver import EmbeddingSaver
 from medti_components.networks.concept_embedding import ConceptEmbeddings
 from medti_components.networks.embedding_files.embedding_file import load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -42,3 +44,14 @@ def test_no_steps_write_the_initial_rows(micro_model: FrozenLatentDiffusion, tmp
         assert torch.equal(files[token].rows, initial[token].rows)
         assert files[token].metadata["steps"] == "0"
         assert files[token].metadata["held_out_loss"] == files[token].metadata["held_out_loss_of_initial_rows"]
+
+
+def test_whose_masks_decided_the_images_is_told_where_masks_did(
+    micro_model: FrozenLatentDiffusion, tmp_path: Path
+) -> None:
+    latents = random_latents()
+    latents.mask_sources = {CONCEPTS[1]: ["human_expert/Pooch25"] * 3}
+    saver = EmbeddingSaver(micro_model, latents, TrainingHistory(), tmp_path, {})
+
+    assert saver.metadata(CONCEPTS[1], 0)["masks"] == "human_expert/Pooch25: 3"
+    assert "masks" not in saver.metadata(CONCEPTS[0], 0)

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is to be classified: pictures of a folder or of a generating run, or prostate MRI studies, without labels."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medti_components.data.classification.classifier_splits import check_dataset_format
-from medti_components.data.datasets.picai import GLAND_FOLDERS, SEQUENCES
+from medti_components.data.datasets.picai import SEQUENCES
+from medti_components.data.datasets.picai_masks import GLANDS, masks_by_study
 from medti_components.data.generated.generated_folder import GeneratedFolder
 from medti_components.data.generated.provenance import PROVENANCE_FILE
 from medti_components.errors import DataError
 
 PICTURES = "pictures"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-GLANDS = Path("picai_labels") / "anatomical_delineations" / "whole_gland" / "AI"
 
 
 class ClassificationInput:
@@ -50,7 +51,10 @@ class ClassificationInput:
             self.datalist = [_picture(line.path, folder) for line in run.lines]
         elif volumes and dataset_format == "picai":
             self.format = "picai"
-            self.datalist = [_study(path, folder) for path in volumes]
+            glands: dict[str, list[Path]] = {}
+            for root in (folder, *folder.resolve().parents[:3]):
+                glands = masks_by_study(root / GLANDS) | glands  # the nearest folder's
+            self.datalist = [_study(path, glands) for path in volumes]
         else:
             self.format = dataset_format if dataset_format in ("chexpert", "nih") else PICTURES
             self.datalist = [_picture(path, folder) for path in _pictures(folder)]
@@ -79,20 +83,17 @@ def _picture(path: Path, folder: Path) -> dict[str, Any]:
     return {"image": str(path), "concept": "", "label": 0, "patient_id": "", "study_id": str(name)}
 
 
-def _study(t2w: Path, folder: Path) -> dict[str, Any]:
+def _study(t2w: Path, glands: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     name = t2w.name.removesuffix("_t2w.mha")
     patient_id, _, study_id = name.rpartition("_")
     paths = {sequence: t2w.with_name(f"{name}_{sequence}.mha") for sequence in SEQUENCES}
     for sequence, path in paths.items():
         if not path.is_file():
             raise DataError(f"study '{name}' has no {sequence.upper()} volume '{path}': put it beside the T2W volume")
-    roots = [folder, *folder.resolve().parents[:3]]
-    masks = (root / GLANDS / each / f"{name}.nii.gz" for root in roots for each in GLAND_FOLDERS)
-    gland = next((path for path in masks if path.is_file()), None)
     return {
         **{sequence: str(path) for sequence, path in paths.items()},
         # Where there is no mask the volume stands for it: what is above zero lies in all its slices.
-        "mask": str(gland or t2w),
+        "mask": str(glands[name][0] if name in glands else t2w),
         "concept": "",
         "label": 0,
         "patient_id": patient_id or name,

@@ -11,6 +11,7 @@ from pathlib import Path
 import SimpleITK
 
 from medti_components.data.datasets.file_readers import read_volume
+from medti_components.data.datasets.picai_masks import GLANDS, LESIONS, mask_source, masks_by_study
 from medti_components.data.datasets.splits import ADD_STUDIES, CaseGroup, Entry, PatientCases
 from medti_components.data.datasets.tables import CaseCounts, TableRow, plain_text, table_rows
 from medti_components.errors import ConfigError, DataError
@@ -18,16 +19,12 @@ from medti_components.errors import ConfigError, DataError
 logger = logging.getLogger(__name__)
 
 SEQUENCES = ("t2w", "adc", "hbv")
-LESION_FOLDERS = ("human_expert/resampled", "human_expert/original", "AI/Bosma22a")
-GLAND_FOLDERS = ("Bosma22b", "Guerbet23")
 SKIP_REMEDY = "leave such studies out by --skip_unreadable true"
 
 _CANCER = {"YES": 1, "NO": 0}
 _EXPECTED = "PI-CAI's images/ and picai_labels/"
 _LABELS = Path("picai_labels")
 _MARKSHEET = _LABELS / "clinical_information" / "marksheet.csv"
-_LESIONS = _LABELS / "csPCa_lesion_delineations"
-_GLANDS = _LABELS / "anatomical_delineations" / "whole_gland" / "AI"
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class _Study:
     study_id: str
     label: int
     images: dict[str, Path]
-    gland: Path | None
+    glands: list[Path]
     lesions: list[Path]
 
     @property
@@ -52,10 +49,10 @@ class _Study:
             if not path.is_file():
                 return f"no {sequence.upper()} volume '{path}'"
         name = f"{self.name}.nii.gz"
-        if self.gland is None:
-            return f"no gland mask '{name}' in {' or '.join(GLAND_FOLDERS)} of '{_GLANDS}'"
+        if not self.glands:
+            return f"no gland mask '{name}' in '{GLANDS}'"
         if self.label and not self.lesions:
-            return f"no lesion mask '{name}' in {' or '.join(LESION_FOLDERS)} of '{_LESIONS}'"
+            return f"no lesion mask '{name}' in '{LESIONS}'"
         return None
 
 
@@ -66,8 +63,11 @@ class PicaiCases(PatientCases):
     one, else by AI), negative when it is NO, in upper or lower case. Left out are studies where it is blank, studies
     without any image in ``dataset_dir``, and negative studies of patients who also have a positive one.
 
+    Of several masks the best is taken, see :func:`masks_by_study`; an empty lesion mask is passed over.
+
     Entries have the paths t2w, adc, hbv, gland, lesion (None where there is none) and mask (that decides the slice: the
-    lesion of positive studies, the gland of negative ones), label (0 or 1), concept, patient_id, study_id.
+    lesion of positive studies, the gland of negative ones), mask_source ('human_expert/resampled', ...), label (0 or
+    1), concept, patient_id, study_id.
 
     Args:
         dataset_dir: folder with PI-CAI's ``images/`` and ``picai_labels/``.
@@ -106,7 +106,7 @@ class PicaiCases(PatientCases):
             if not label:
                 apart = "of patients without a positive study"
                 chosen = own.keep(chosen, apart, ADD_STUDIES, lambda study: study.patient_id not in both)
-            groups.append(_StudiesOfConcept(concept, chosen, own, self._skip_unreadable))
+            groups.append(_StudiesOfConcept(concept, self.dataset_dir, chosen, own, self._skip_unreadable))
         return groups
 
 
@@ -158,7 +158,21 @@ def _downloaded_studies(dataset_dir: Path, key: str) -> tuple[list[_Study], Case
         f"set --{key} to the folder whose images/ holds <patient_id>/<patient_id>_<study_id>_t2w.mha",
         lambda row: any(f"{_name(row)}_{sequence}.mha" in there for sequence in SEQUENCES),
     )
-    studies = [_study(row, labels[row.place] or 0, dataset_dir) for row in found]
+    glands, lesions = masks_by_study(dataset_dir / GLANDS), masks_by_study(dataset_dir / LESIONS)
+    studies = [
+        _Study(
+            plain_text(row["patient_id"]),
+            plain_text(row["study_id"]),
+            labels[row.place] or 0,
+            {
+                sequence: dataset_dir / "images" / plain_text(row["patient_id"]) / f"{_name(row)}_{sequence}.mha"
+                for sequence in SEQUENCES
+            },
+            glands.get(_name(row), []),
+            lesions.get(_name(row), []),
+        )
+        for row in found
+    ]
     logger.info("%s", counts)
     return studies, counts
 
@@ -167,26 +181,12 @@ def _name(row: TableRow) -> str:
     return f"{plain_text(row['patient_id'])}_{plain_text(row['study_id'])}"
 
 
-def _study(row: TableRow, label: int, dataset_dir: Path) -> _Study:
-    name, patient_id = _name(row), plain_text(row["patient_id"])
-    return _Study(
-        patient_id,
-        plain_text(row["study_id"]),
-        label,
-        {sequence: dataset_dir / "images" / patient_id / f"{name}_{sequence}.mha" for sequence in SEQUENCES},
-        next(iter(_existing(dataset_dir / _GLANDS, GLAND_FOLDERS, name)), None),
-        _existing(dataset_dir / _LESIONS, LESION_FOLDERS, name),
-    )
-
-
-def _existing(folder: Path, subfolders: Iterable[str], name: str) -> list[Path]:
-    paths = (folder / subfolder / f"{name}.nii.gz" for subfolder in subfolders)
-    return [path for path in paths if path.is_file()]
-
-
 class _StudiesOfConcept(CaseGroup[_Study]):
-    def __init__(self, concept: str, studies: list[_Study], counts: CaseCounts, skip_unreadable: bool) -> None:
+    def __init__(
+        self, concept: str, folder: Path, studies: list[_Study], counts: CaseCounts, skip_unreadable: bool
+    ) -> None:
         super().__init__(concept, counts)
+        self._folder = folder
         self._studies = studies
         self._skip_unreadable = skip_unreadable
         self._num_without_lesion = 0
@@ -225,11 +225,13 @@ class _StudiesOfConcept(CaseGroup[_Study]):
                 self._num_without_lesion += 1
                 return None
             lesion = str(delineated)
+        mask, folder = (Path(lesion), LESIONS) if case.label and lesion else (case.glands[0], GLANDS)
         return {
             **{sequence: str(path) for sequence, path in case.images.items()},
-            "gland": str(case.gland),
+            "gland": str(case.glands[0]),
             "lesion": lesion,
-            "mask": lesion if case.label else str(case.gland),
+            "mask": str(mask),
+            "mask_source": mask_source(mask, self._folder / folder),
             "label": case.label,
             "concept": self.concept,
             "patient_id": case.patient_id,

@@ -49,9 +49,10 @@ def test_entries_name_files_and_case(crafted_picai):
         "t2w": str(folder / f"images/11000/{name}_t2w.mha"),
         "adc": str(folder / f"images/11000/{name}_adc.mha"),
         "hbv": str(folder / f"images/11000/{name}_hbv.mha"),
-        "gland": str(folder / GLANDS / f"Bosma22b/{name}.nii.gz"),
+        "gland": str(folder / GLANDS / f"AI/Bosma22b/{name}.nii.gz"),
         "lesion": str(folder / LESIONS / f"human_expert/resampled/{name}.nii.gz"),
         "mask": str(folder / LESIONS / f"human_expert/resampled/{name}.nii.gz"),
+        "mask_source": "human_expert/resampled",
         "label": 1,
         "concept": POSITIVE,
         "patient_id": "11000",
@@ -61,30 +62,29 @@ def test_entries_name_files_and_case(crafted_picai):
     assert negative["mask"] == negative["gland"]
 
 
-def test_lesion_masks_are_searched_in_order_and_empty_ones_passed_over(crafted_picai):
-    order = ["human_expert/resampled", "human_expert/original", "AI/Bosma22a"]
+def test_human_masks_come_before_those_by_ai_and_the_newest_first_after_resampled_ones(crafted_picai):
+    human = ["resampled", "Later27", "Pooch25", "original"]
+    order = [*(f"human_expert/{name}" for name in human), "AI/Later30", "AI/Bosma22a"]
     studies = [
-        CraftedStudy("1", "1", True, dict.fromkeys(order, 2)),
-        CraftedStudy("2", "2", True, {order[1]: 2, order[2]: 1}),
-        CraftedStudy("3", "3", True, {order[2]: 1}),
-        CraftedStudy("4", "4", True, {order[0]: 0, order[2]: 5}),
+        CraftedStudy(str(number), "1", True, dict.fromkeys(reversed(order[number:]), 1)) for number in range(len(order))
     ]
-    entries = listed(crafted_picai(studies), num_cases=4, concepts=[POSITIVE])
-    chosen = {entry["patient_id"]: str(Path(entry["lesion"]).parent) for entry in entries}
-    expected = {"1": order[0], "2": order[1], "3": order[2], "4": order[2]}
-    assert {patient: folder.endswith(expected[patient]) for patient, folder in chosen.items()} == dict.fromkeys(
-        "1234", True
-    )
+    entries = listed(crafted_picai(studies), num_cases=len(order), concepts=[POSITIVE])
+    assert {int(entry["patient_id"]): entry["mask_source"] for entry in entries} == dict(enumerate(order))
+    assert all(entry["mask"] == entry["lesion"] and entry["mask_source"] in entry["mask"] for entry in entries)
 
 
-def test_gland_masks_are_searched_in_order(crafted_picai):
-    both, second = CraftedStudy("1", "1", False, glands=("Bosma22b", "Guerbet23")), CraftedStudy("2", "2", False)
-    second.glands = ("Guerbet23",)
-    entries = listed(crafted_picai([both, second]), num_cases=2, concepts=[NEGATIVE])
-    assert {entry["patient_id"]: Path(entry["gland"]).parent.name for entry in entries} == {
-        "1": "Bosma22b",
-        "2": "Guerbet23",
-    }
+def test_empty_lesion_masks_are_passed_over(crafted_picai):
+    lesions = {"human_expert/resampled": 0, "human_expert/Pooch25": 1, "AI/Bosma22a": 1}
+    (entry,) = listed(crafted_picai([CraftedStudy("4", "4", True, lesions)]), concepts=[POSITIVE])
+    assert entry["mask_source"] == "human_expert/Pooch25"
+
+
+def test_gland_masks_are_taken_in_order_whoever_made_them(crafted_picai):
+    order = ["human_expert/Someone28", "AI/Bosma22b", "AI/Later29", "AI/Guerbet23"]
+    studies = [CraftedStudy(str(number), "1", False, glands=tuple(order[number:])) for number in range(len(order))]
+    entries = listed(crafted_picai(studies), num_cases=len(order), concepts=[NEGATIVE])
+    assert {int(entry["patient_id"]): entry["mask_source"] for entry in entries} == dict(enumerate(order))
+    assert all(entry["mask"] == entry["gland"] for entry in entries)
 
 
 def test_splits_share_no_patient(crafted_picai):
@@ -159,15 +159,15 @@ def test_missing_lesion_mask_is_named(crafted_picai):
     folder = crafted_picai([*positives(2), *positives(2, first=12000, lesions={})])
     with pytest.raises(
         DataError,
-        match=r"^study '12000_1012000' has no lesion mask '12000_1012000.nii.gz' in human_expert/resampled or "
-        r"human_expert/original or AI/Bosma22a of '.*csPCa_lesion_delineations' \(1 more studies lack files\): ",
+        match=r"^study '12000_1012000' has no lesion mask '12000_1012000.nii.gz' in "
+        r"'picai_labels/csPCa_lesion_delineations' \(1 more studies lack files\): ",
     ):
         listed(folder, 1, concepts=[POSITIVE])
 
 
 def test_missing_gland_mask_is_named(crafted_picai):
     folder = crafted_picai([CraftedStudy("1", "2", False, glands=())])
-    with pytest.raises(DataError, match=r"^study '1_2' has no gland mask '1_2.nii.gz' in Bosma22b or Guerbet23 of "):
+    with pytest.raises(DataError, match=r"^study '1_2' has no gland mask '1_2.nii.gz' in '.*whole_gland': "):
         listed(folder, 1, concepts=[NEGATIVE])
 
 
