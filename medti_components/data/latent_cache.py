@@ -66,7 +66,8 @@ class LatentCache:
         """Encode every image of ``dataset`` once.
 
         Args:
-            dataset: items {"image": (3, H, W) in [-1, 1], "concept", "patient_id", "study_id"}; "mask_source" is counted.
+            dataset: items {"image": (3, H, W) in [-1, 1], "concept", "patient_id", "study_id"}, and "mask_source" where
+                masks decided what is shown.
             model: the base model with its VAE.
             concepts: the tokens; items of others are an error.
             is_required: whether a concept without images is an error.
