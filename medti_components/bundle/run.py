@@ -26,6 +26,16 @@ from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
 
 BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
+RUN_IDS = {
+    "training": "learns from a data set",
+    "generating": "makes images from prompts",
+    "interpolating": "makes images from one word to another",
+    "inpainting": "paints into an image",
+    "evaluating": "measures all that the config says, and writes a report",
+    "comparing": "measures image quality against a folder of pictures, without a data set",
+    "classifying": "tells the class of each image",
+    "run": "the default, one of these",
+}
 
 _bundle_roots: "WeakKeyDictionary[ConfigParser, str]" = WeakKeyDictionary()
 
@@ -68,6 +78,7 @@ def initialize() -> None:
     own = {name: ConfigParser.load_config_file(folder / name) for name in BUNDLE_CONFIGS if (folder / name).is_file()}
     call = _creating_call()
     if call is None:  # ConfigWorkflow made by hand: it does not say what was overridden
+        _check_run_id(workflow, own)
         check_overlay("the workflow", workflow.parser.get(), own or {"config": workflow.parser.get()})
         return
     files, arguments = call
@@ -79,7 +90,7 @@ def initialize() -> None:
     schema = ConfigSchema(folder.resolve().parent)
     _check_overrides(workflow.parser, _overrides(arguments), base, own, typed, schema.keys(files[0]))
     schema.check(files[0], workflow.parser.get())
-    _check_run_id(workflow)
+    _check_run_id(workflow, own)
     if workflow.parser.get().get("dry_run") is True:
         _end_with_report(workflow, base)
 
@@ -119,15 +130,33 @@ def _check_overrides(
             parser[key] = None
 
 
-def _check_run_id(workflow: ConfigWorkflow) -> None:
-    if workflow.run_id in workflow.parser or (workflow.run_id == "run" and not _is_command_line()):
+def _check_run_id(workflow: ConfigWorkflow, own: Mapping[str, Mapping[str, Any]]) -> None:
+    if workflow.run_id == "run" and not _is_command_line():
         return
-    content = workflow.parser.get()
-    ids = [key for key, value in content.items() if isinstance(value, list) and key not in ("imports", "initialize")]
-    ids = [key for key in ids if any(isinstance(step, str) and step.startswith("$") for step in content[key])]
+    ids = run_ids(workflow.parser.get())
+    if workflow.run_id in ids:
+        return
+    owners = [name for name, config in own.items() if workflow.run_id in run_ids(config)]
     near = nearest(workflow.run_id, ids)
-    remedy = f"did you mean '{near}'?" if near else f"the config has {', '.join(ids)}"
-    raise ConfigError(f"unknown run id '{workflow.run_id}': {remedy}")
+    remedy = f"it belongs to {' and '.join(owners)}; " if owners else f"did you mean '{near}'? " if near else ""
+    meanings = [f"{name} ({RUN_IDS[name]})" if name in RUN_IDS else name for name in ids]
+    raise ConfigError(f"unknown run id '{workflow.run_id}': {remedy}this config has {', '.join(meanings)}")
+
+
+def run_ids(config: Mapping[str, Any]) -> list[str]:
+    """Return the run ids of a config: its lists of expressions that are run, and what stands for one.
+
+    >>> run_ids({"train": {"loss": 0}, "initialize": ["$1"], "training": ["$@a.run()"], "run": "%training"})
+    ['training', 'run']
+    """
+    ids: list[str] = []
+    for key, value in config.items():
+        if key in ("imports", "initialize", "finalize") or key.startswith("_"):
+            continue
+        is_list = isinstance(value, list) and any(isinstance(step, str) and step.startswith("$") for step in value)
+        if is_list or (key == "run" and isinstance(value, str)):
+            ids.append(key)
+    return ids
 
 
 def _is_command_line() -> bool:

@@ -424,6 +424,11 @@ def test_words_that_do_not_fit_the_base_model_are_refused(line_of, words, tmp_pa
         f"'{path}' was learned on 'micro_base' (sha256 abababababab), not on what the bundle loads, 'micro_base': "
         "learn the words anew on these weights of 'micro_base'"
     )
+    save_embedding(path, TOKENS[1], torch.zeros(2, 32), {"modality": "chest_xray"})
+    assert line_of(embeddings=folder) == (
+        f"'{path}' holds '{TOKENS[1]}', a word of 'chest_xray', but this bundle makes images of 'prostate_mri': take "
+        "the bundle of that word, or set --allow_other_modality true"
+    )
 
 
 def test_words_of_the_embedded_base_are_refused_where_the_bundle_loads_another(line_of, tmp_path):

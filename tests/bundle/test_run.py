@@ -18,6 +18,9 @@ COMMON = {
 }
 
 
+IDS = "this config has training (learns from a data set), run (the default, one of these)"
+
+
 @pytest.fixture(autouse=True)
 def unchanged_excepthook(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
@@ -95,8 +98,10 @@ def test_overrides_reach_the_config(bundle):
         ({"resize::spatial_siz": 3}, "unknown key 'resize::spatial_siz': did you mean 'resize::spatial_size'?"),
         ({"num_images": 3}, "key 'num_images' belongs to inference.json, not to the config being run: leave it out"),
         ({"max_steps": "many"}, "max_steps must be a whole number, got 'many'"),
-        ({"run_id": "trainin"}, "unknown run id 'trainin': did you mean 'training'?"),
-        ({"run_id": "zzz"}, "unknown run id 'zzz': the config has training, run"),
+        ({"run_id": "trainin"}, f"unknown run id 'trainin': did you mean 'training'? {IDS}"),
+        ({"run_id": "zzz"}, f"unknown run id 'zzz': {IDS}"),
+        ({"run_id": "resize"}, f"unknown run id 'resize': {IDS}"),
+        ({"run_id": "generating"}, f"unknown run id 'generating': it belongs to inference.json; {IDS}"),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(bundle, overrides, message):
@@ -131,6 +136,14 @@ def test_a_workflow_made_by_hand_is_checked_too(bundle):
     with pytest.raises(RuntimeError) as caught:
         workflow.initialize()
     assert error_line(caught.value) == "error: the workflow: unknown key 'max_stpes': did you mean 'max_steps'?"
+
+
+@pytest.mark.parametrize("run_id", ["resize", "seed", "initialize"])
+def test_a_workflow_made_by_hand_runs_no_section_as_a_run_id(bundle, run_id):
+    workflow = ConfigWorkflow(config_file=str(bundle / "train.json"), logging_file=False, run_id=run_id)
+    with pytest.raises(RuntimeError) as caught:
+        workflow.initialize()
+    assert error_line(caught.value) == f"error: unknown run id '{run_id}': {IDS}"
 
 
 def test_settings_of_experiment_tracking_are_known_when_it_is_on():

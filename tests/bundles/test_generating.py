@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from configs_of_bundles import PROSTATE
+from configs_of_bundles import CHEST, PROSTATE
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
@@ -177,8 +177,21 @@ def test_embedding_of_another_width_or_base(line_of, run_config, generating, tmp
     assert "embedding width 24 does not match text encoder width 32" in line
     save_embedding(path, TOKENS[0], torch.zeros(2, 32), {"base_model": "other-base", "base_model_sha256": "0" * 64})
     line = line_of("generating", INFERENCE, **{**generating, "embeddings": path})
-    assert re.search(r"learned on 'other-base' .*--allow_other_base True", line)
+    assert re.search(r"learned on 'other-base' .*--allow_other_base true", line)
     run_config("generating", INFERENCE, **{**generating, "embeddings": path, "allow_other_base": True, "num_images": 1})
+
+
+def test_word_of_another_modality_is_an_error_that_names_the_override(line_of, run_config, generating, tmp_path):
+    path = tmp_path / "prostate.safetensors"
+    save_embedding(path, TOKENS[0], torch.zeros(2, 32), {"base_model": "micro", "modality": "prostate_mri"})
+    chest = {**generating, "embeddings": path, "num_images": 1}
+    line = line_of("generating", [CHEST / "inference.json"], **chest)
+    assert line == (
+        f"error: '{path}' holds '{TOKENS[0]}', a word of 'prostate_mri', but this bundle makes images of 'chest_xray': "
+        "take the bundle of that word, or set --allow_other_modality true"
+    )
+    run_config("generating", [CHEST / "inference.json"], **chest, allow_other_modality=True)
+    run_config("generating", INFERENCE, **chest)
 
 
 def test_output_folder_that_is_not_writable_shows_before_the_model_is_loaded(line_of, generating, tmp_path):

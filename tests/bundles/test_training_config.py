@@ -66,7 +66,7 @@ def test_training_leaves_everything_in_the_output_folder(
     with safe_open(output / "embeddings" / "prostate_mri_positive.safetensors", "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["preprocessing"])["_target_"] == "Compose"
-    assert metadata["data_license"] and metadata["seed"] == "0"
+    assert metadata["data_license"] and metadata["seed"] == "0" and metadata["modality"] == "prostate_mri"
     assert json.loads((output / "config.json").read_text())["max_steps"] == 2
 
 

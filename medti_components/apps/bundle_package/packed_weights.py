@@ -19,6 +19,7 @@ from medti_components.networks.embedding_files.embedding_file import (
     EmbeddingFile,
     concept_name,
     embedding_paths,
+    ensure_modality,
     load_embedding,
     printable,
     read_safetensors,
@@ -137,6 +138,8 @@ def _ensure_fit(words: Sequence[EmbeddingFile], base: Path | None, config: Mappi
     width = _text_width(base, base_model, config.get("base_revision"))
     first = words[0].rows.shape[1]
     for word in words:
+        if not config.get("allow_other_modality"):  # of an overlay
+            ensure_modality(word, config.get("learned_words", {}).get("modality"))
         own = word.rows.shape[1]
         if own != (width or first):
             against = (

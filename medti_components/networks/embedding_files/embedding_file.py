@@ -222,6 +222,8 @@ def load_embeddings(
     folder_or_files: str | Path | Sequence[str | Path],
     model: "FrozenLatentDiffusion",
     allow_other_base: bool | None = False,
+    modality: str | None = None,
+    allow_other_modality: bool = False,
 ) -> dict[str, EmbeddingFile]:
     """Read learned words and check that they fit the loaded base model.
 
@@ -230,13 +232,15 @@ def load_embeddings(
         model: the base model they are to be used with.
         allow_other_base: accept words that were learned on another base model of the same width; None does not, and
             does not offer it either.
+        modality: of the images that are wanted, such as "prostate_mri"; None for any.
+        allow_other_modality: accept words that were learned on another modality.
 
     Returns:
         The files by token, in the order of the files.
 
     Raises:
         EmbeddingError: a file is unreadable, two files hold the same token, the width is not the text encoder's, there
-            are more vectors than it takes, or the word was learned on another base model.
+            are more vectors than it takes, or the word was learned on another base model or modality.
     """
     loaded: dict[str, EmbeddingFile] = {}
     for path in embedding_paths(folder_or_files):
@@ -245,9 +249,25 @@ def load_embeddings(
             raise EmbeddingError(
                 f"'{path}' and '{loaded[embedding.token].path}' both hold '{embedding.token}': give one of them"
             )
+        if not allow_other_modality:
+            ensure_modality(embedding, modality)
         _ensure_fits(embedding, model, allow_other_base)
         loaded[embedding.token] = embedding
     return loaded
+
+
+def ensure_modality(embedding: EmbeddingFile, modality: str | None) -> None:
+    """Check that a word is of the modality that is wanted, where both are known: files of other tools do not say.
+
+    Raises:
+        EmbeddingError: it is not.
+    """
+    learned_on = embedding.metadata.get("modality", modality)
+    if modality is not None and learned_on != modality:
+        raise EmbeddingError(
+            f"'{embedding.path}' holds '{embedding.token}', a word of '{printable(learned_on)}', but this bundle makes "
+            f"images of '{modality}': take the bundle of that word, or set --allow_other_modality true"
+        )
 
 
 def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow_other_base: bool | None) -> None:
@@ -268,7 +288,7 @@ def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow
         raise EmbeddingError(
             f"'{embedding.path}' was learned on '{learned_on}' (sha256 {printable(learned_hash, 12)}), not on the "
             f"loaded '{model.name}' (sha256 {model.fingerprint[:12]}): set --base_model to that one"
-            + ("" if allow_other_base is None else ", or set --allow_other_base True")
+            + ("" if allow_other_base is None else ", or set --allow_other_base true")
         )
 
 
