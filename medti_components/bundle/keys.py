@@ -83,6 +83,43 @@ def _path(walked: list[str], near: str) -> str:
     return f"did you mean '{'::'.join([*walked, near])}'?"
 
 
+def check_section(key: str, value: Any, config: Config) -> None:
+    """Check that a value for a whole section does not drop what the section needs.
+
+    MONAI puts the value in the section's place; it does not merge the two.
+
+    Args:
+        key: id of the section; ``+section`` is MONAI's way to merge.
+        value: what an overlay, or a user, sets it to.
+        config: the content of the config file that is run.
+
+    Raises:
+        ConfigError: the value is a section that lacks keys; names how one key is set.
+
+    >>> check_section("optimizer", {"lr": 0.1}, {"optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.01}})
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.ConfigError: 'optimizer' replaces the whole section, and lacks its '_target_': to set a key
+    of it, write 'optimizer::lr'
+    """
+    parser = ConfigParser(dict(config))
+    if key.startswith("+") or not isinstance(value, Mapping) or key not in parser:
+        return
+    section = parser[key]
+    if not isinstance(section, Mapping) or "_target_" in value:
+        return
+    missing = ["_target_"] if "_target_" in section else sorted(section.keys() - value.keys())
+    if missing:
+        path = [*ReferenceResolver.split_id(key)]
+        while isinstance(value, Mapping) and value and "_target_" not in value:
+            path.append(next(iter(value)))
+            value = value[path[-1]]
+        raise ConfigError(
+            f"'{key}' replaces the whole section, and lacks its '{missing[0]}': to set a key of it, "
+            f"write '{'::'.join(path)}'"
+        )
+
+
 def setting_keys(config: Config) -> list[str]:
     """Return the top-level keys that a user sets: plain values, and expressions of plain values.
 
@@ -142,7 +179,7 @@ def _arguments(component: Config) -> set[str]:
 
 
 def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> None:
-    """Check that each key of an overlay exists in at least one of a bundle's configs.
+    """Check that each key of an overlay exists in at least one of a bundle's configs, and drops nothing of a section.
 
     Args:
         name: file name of the overlay, for the message.
@@ -159,7 +196,7 @@ def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> 
     medti_components.errors.ConfigError: fast.json: unknown key 'num_step': did you mean 'num_steps'?
     """
     union = {key: value for config in configs.values() for key, value in config.items()}
-    for key in overlay:
+    for key, value in overlay.items():
         if key.startswith("_"):
             continue
         first = ReferenceResolver.split_id(key.removeprefix("+"))[0]
@@ -168,6 +205,7 @@ def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> 
         for config in candidates:
             try:
                 check_key(key, config)
+                check_section(key, value, config)
             except ConfigError as error:
                 errors.append(error)
         if len(errors) == len(candidates):

@@ -9,7 +9,8 @@ In a config::
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
 from medti_components.bundle.error_line import install_error_line, nearest, tell
-from medti_components.bundle.keys import check_key, check_overlay
+from medti_components.bundle.keys import check_key, check_overlay, check_section, entries, is_target
 from medti_components.bundle.schema import ConfigSchema, kinds
 from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
@@ -82,6 +83,7 @@ def initialize() -> None:
         check_overlay("the workflow", workflow.parser.get(), own or {"config": workflow.parser.get()})
         return
     files, arguments = call
+    _check_order(files)
     base = ConfigParser.load_config_file(files[0])
     configs = {Path(files[0]).name: base, **own}
     for file in files[1:]:
@@ -91,8 +93,31 @@ def initialize() -> None:
     _check_overrides(workflow.parser, _overrides(arguments), base, own, typed, schema.keys(files[0]))
     schema.check(files[0], workflow.parser.get())
     _check_run_id(workflow, own)
+    _check_tracking(workflow.parser.get())
     if workflow.parser.get().get("dry_run") is True:
         _end_with_report(workflow, base)
+
+
+def _check_order(files: Sequence[str]) -> None:
+    """Check that a bundle's config comes first: MONAI merges later files over earlier ones."""
+    is_bundles = ["initialize" in ConfigParser.load_config_file(file) for file in files]
+    if not is_bundles[0] and any(is_bundles):
+        first = files[is_bundles.index(True)]
+        ordered = [first, *(file for file in files if file != first)]
+        raise ConfigError(
+            f"config_file must name the bundle's config first and overlays after it, got '{files[0]}' first: "
+            f'write --config_file "{ordered}"'
+        )
+
+
+def _check_tracking(config: Mapping[str, Any]) -> None:
+    """Check that what ``--tracking mlflow`` adds to a config can run."""
+    is_tracked = any(is_target(content, "MLFlowHandler") for _, content in entries(config))
+    if is_tracked and find_spec("mlflow") is None:
+        raise ConfigError(
+            "tracking needs the package mlflow, which is not installed: pip install 'medti[tracking]', or leave out "
+            "--tracking"
+        )
 
 
 def _end_with_report(workflow: ConfigWorkflow, base: Mapping[str, Any]) -> NoReturn:
@@ -120,6 +145,7 @@ def _check_overrides(
 ) -> None:
     for key, value in overrides.items():
         check_key(key, base, own)
+        check_section(key, value, base)
         if key not in base:
             continue
         fitting = fitting_value(key, value, base[key], typed.get(key), kinds(described.get(key, {})))

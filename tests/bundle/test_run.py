@@ -131,6 +131,62 @@ def test_overlays_may_hold_keys_of_the_bundles_beside(bundle, tmp_path):
     assert results_of([str(bundle / "train.json"), str(overlay)])["steps"] == 5
 
 
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        (
+            {"resize": {"spatial_size": [4, 4]}},
+            "'resize' replaces the whole section, and lacks its '_target_': to set a key of it, "
+            "write 'resize::spatial_size'",
+        ),
+        (
+            {"train": {"trainer": {"max_epochs": 2}}},
+            "'train' replaces the whole section, and lacks its 'loss': to set a key of it, "
+            "write 'train::trainer::max_epochs'",
+        ),
+    ],
+)
+def test_overlay_that_drops_what_a_section_needs_is_an_error_that_says_how_to_set_one_key(
+    bundle, tmp_path, overlay, message
+):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(overlay))
+    config = json.loads((bundle / "train.json").read_text())
+    config["train"] = {"trainer": {"_target_": "dict", "max_epochs": 1}, "loss": {"_target_": "dict"}}
+    (bundle / "train.json").write_text(json.dumps(config))
+    assert failure_of([str(bundle / "train.json"), str(path)]) == f"error: mine.json: {message}"
+    assert failure_of(str(bundle / "train.json"), **overlay) == f"error: {message}"
+
+
+def test_overlay_may_replace_a_section_by_a_whole_one_or_merge_into_it(bundle, tmp_path):
+    path = tmp_path / "mine.json"
+    for key, size in (("resize", [4, 4]), ("+resize", [8, 8])):
+        path.write_text(json.dumps({key: {"_target_": "monai.transforms.Resize", "spatial_size": size}}))
+        workflow = create_workflow(config_file=[str(bundle / "train.json"), str(path)], logging_file=False)
+        assert workflow.parser["resize::spatial_size"] == size
+
+
+def test_overlay_before_the_bundle_s_config_is_an_error_that_shows_the_right_order(bundle, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"max_steps": 5}))
+    files = [str(bundle / "train.json"), str(path)]
+    assert failure_of(files[::-1]) == (
+        f"error: config_file must name the bundle's config first and overlays after it, got '{path}' first: "
+        f'write --config_file "{files}"'
+    )
+
+
+def test_tracking_without_its_package_is_an_error_that_names_the_extra(bundle, tmp_path, monkeypatch):
+    config = json.loads((bundle / "train.json").read_text())
+    config["train"] = {"trainer": {"_target_": "dict"}, "handlers": []}
+    (bundle / "train.json").write_text(json.dumps(config | {"output_dir": str(tmp_path / "out")}))
+    monkeypatch.setattr(bundle_run, "find_spec", lambda name: None)
+    assert failure_of(str(bundle / "train.json"), tracking="mlflow", run_id="training") == (
+        "error: tracking needs the package mlflow, which is not installed: pip install 'medti[tracking]', or leave out "
+        "--tracking"
+    )
+
+
 def test_a_workflow_made_by_hand_is_checked_too(bundle):
     workflow = ConfigWorkflow(config_file=str(bundle / "train.json"), logging_file=False, max_stpes=3)
     with pytest.raises(RuntimeError) as caught:
