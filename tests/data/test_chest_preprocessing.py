@@ -48,15 +48,20 @@ def test_rows_are_rows_and_sides_stay(tmp_path, chest_preprocessing):
 
 
 def test_colour_becomes_grey(tmp_path, chest_preprocessing):
-    Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(tmp_path / "a.png")
+    picture = Image.new("RGBA", (8, 8), (255, 0, 0, 128))
+    picture.paste((0, 255, 0, 255), (0, 0, 4, 8))
+    picture.save(tmp_path / "a.png")
     image = chest_preprocessing(8)(entry(tmp_path / "a.png"))["image"]
-    torch.testing.assert_close(image, torch.full((3, 8, 8), 76 / 127.5 - 1))  # 0.299 of 255
+    expected = torch.full((3, 8, 8), 76 / 127.5 - 1)  # 0.299 of 255
+    expected[:, :, :4] = 150 / 127.5 - 1  # 0.587 of 255
+    torch.testing.assert_close(image, expected)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: saved(path, np.zeros((9, 9))), "is black, nothing in it is brighter than 8: download it again"),
+        (lambda path: saved(path, np.zeros((9, 9))), "must show something, all its pixels are 0: replace it"),
+        (lambda path: saved(path, np.eye(9)), "is black, nothing in it is brighter than 8: download it again"),
         (lambda path: path.write_bytes(b"no picture"), r"is unreadable or truncated \(cannot identify image file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), r"is unreadable or truncated \(.*truncated"),
         (lambda path: path.unlink(), "does not exist: download it"),

@@ -111,7 +111,7 @@ class GreyImageReader(PILReader):
         """Read the file: array (rows, columns) of uint8, and PIL's metadata.
 
         Raises:
-            DataError: the file is missing, unreadable, truncated, or holds more than 8 bits a channel.
+            DataError: the file is missing, unreadable, truncated, of one value, or holds more than 8 bits a channel.
         """
         if not Path(img).is_file():
             raise DataError(f"'{img}' does not exist: download it, or leave such images out by --skip_unreadable true")
@@ -119,9 +119,15 @@ class GreyImageReader(PILReader):
             with Image.open(img) as picture:
                 if picture.mode in _SIXTEEN_BIT_MODES or picture.mode == "F":
                     raise _unreadable(img, f"it must have 8 bits a channel, got mode '{picture.mode}'", "images")
-                return super().get_data(picture.convert("L"))
+                array, metadata = super().get_data(picture.convert("L"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise _unreadable(img, " ".join(str(error).split()), "images") from error
+        if array.min() == array.max():
+            raise DataError(
+                f"'{img}' must show something, all its pixels are {array.min():g}: replace it, or leave such images "
+                "out by --skip_unreadable true"
+            )
+        return array, metadata
 
 
 def _unreadable(path: str | Path, reason: str, cases: str = "studies") -> DataError:

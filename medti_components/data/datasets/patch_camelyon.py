@@ -22,7 +22,8 @@ class PatchCamelyonCases:
     """Patch Camelyon's patches, with the classes normal and tumor; each split is of the data set's own file.
 
     Training is drawn from the train file, validation from valid, test from test. Only the labels are read, and the
-    patches that are drawn. A patch that is there twice, pixel for pixel, is drawn once: Patch Camelyon has such. The
+    patches that are drawn. A patch that is there twice, pixel for pixel, is drawn once: Patch Camelyon has such. A
+    patch of one colour shows nothing and is never drawn. The
     files share no slide, but do not say which patches of a file are of one patient: each patch counts as a patient.
 
     Entries have the path image, row (of the patch in it), label (0 or 1), concept, patient_id, study_id.
@@ -121,13 +122,13 @@ def _distinct(
     """Return the first rows of ``order`` whose patches differ, and what was left out in words."""
     rows: list[int] = []
     seen: set[bytes] = set()
-    num_unreadable = num_repeated = 0
+    num_unreadable = num_repeated = num_blank = 0
     with open_patches(files.x) as patches:
         for row in map(int, order):
             if len(rows) == number:
                 break
             try:
-                content = hashlib.sha256(patches[row]).digest()
+                patch = patches[row]
             except OSError as error:
                 if not skip_unreadable:
                     raise DataError(
@@ -137,11 +138,15 @@ def _distinct(
                 logger.warning("patch %d of '%s' is unreadable and left out", row, files.x)
                 num_unreadable += 1
                 continue
+            if (patch == patch[0, 0]).all():
+                num_blank += 1
+                continue
+            content = hashlib.sha256(patch).digest()
             if content in seen:
                 num_repeated += 1
                 continue
             seen.add(content)
             rows.append(row)
-    counts = ((num_repeated, "repeated"), (num_unreadable, "unreadable"))
+    counts = ((num_repeated, "repeated"), (num_blank, "of one colour"), (num_unreadable, "unreadable"))
     notes = [f"{count} {words}" for count, words in counts if count]
     return rows, f" (left out: {', '.join(notes)})" if notes else ""

@@ -15,6 +15,7 @@ from medti_components.data.requests.inpainting_mask import is_in_mm, is_shape, r
 from medti_components.errors import ConfigError, DataError
 from medti_components.transforms.gaussian_blur import gaussian_blur
 from medti_components.transforms.lesion_slice import median_slice, slice_of_largest_area
+from medti_components.transforms.resample_sequences import check_share, inside
 
 VOLUME_SUFFIXES = (".mha", ".mhd", ".nii.gz", ".nii", ".nrrd")
 SPACING_MM = 0.5
@@ -77,7 +78,7 @@ class SequenceVolumes:
         self.plane = _plane(first, self.slice_index, self.field_of_view_mm)
         self.nearest = [self._nearest_slice(*each) for each in zip(self.volumes, self.sequences, strict=True)]
         size = (self.plane.GetHeight(), self.plane.GetWidth())
-        channels = [self._channel(volume, lowest, highest) for volume, (lowest, highest) in self._scaled()]
+        channels = [self._channel(*each) for each in zip(self.volumes, self.sequences, self.ranges, strict=True)]
         self.image = torch.stack(channels * (3 // len(channels)))
         if is_shape(mask) and is_in_mm(mask):
             return shape_mask(mask, size, (SPACING_MM, SPACING_MM))
@@ -142,8 +143,12 @@ class SequenceVolumes:
     def _scaled(self) -> list[tuple[SimpleITK.Image, tuple[float, float]]]:
         return list(zip(self.volumes, self.ranges, strict=True))
 
-    def _channel(self, volume: SimpleITK.Image, lowest: float, highest: float) -> Tensor:
+    def _channel(self, volume: SimpleITK.Image, sequence: str, extremes: tuple[float, float]) -> Tensor:
         """Return a sequence on the plane, (n, n) in [-1, 1]; what the volume does not reach counts as its lowest."""
+        lowest, highest = extremes
+        grid = (_affine(self.plane), self.plane.GetSize())
+        own, reached = (inside(*grid, _affine(each), each.GetSize()) for each in (self.volumes[0], volume))
+        check_share(f"image '{self.paths[0]}'", sequence, (own & reached).sum() / own.sum())
         sampled = SimpleITK.Resample(
             SimpleITK.Cast(volume, SimpleITK.sitkFloat32),
             self.plane,
@@ -152,6 +157,11 @@ class SequenceVolumes:
             lowest,
         )
         values = torch.from_numpy(SimpleITK.GetArrayFromImage(sampled)[0])
+        if bool((values == values[0, 0]).all()):
+            raise DataError(
+                f"sequence '{sequence}' must show something in slice {self.slice_index} of '{self.paths[0].name}', it "
+                "has one value alone: choose another --slice_index"
+            )
         return ((values - lowest) / (highest - lowest) * 2.0 - 1.0).clamp(-1.0, 1.0)
 
     def _mask_volume(self, key: str, path: str | Path) -> np.ndarray:
@@ -258,6 +268,14 @@ def _plane(volume: SimpleITK.Image, slice_index: int, edge_mm: float) -> SimpleI
     plane.SetSpacing((SPACING_MM, SPACING_MM, volume.GetSpacing()[2]))
     plane.SetOrigin(volume.TransformContinuousIndexToPhysicalPoint(first))
     return plane
+
+
+def _affine(volume: SimpleITK.Image) -> np.ndarray:
+    """Return the matrix from voxels (x, y, z) to mm in LPS, (4, 4)."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(volume.GetDirection(), (3, 3)) * volume.GetSpacing()
+    affine[:3, 3] = volume.GetOrigin()
+    return affine
 
 
 def _slice_of(volume: SimpleITK.Image, index: int) -> SimpleITK.Image:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK
 from monai.transforms import LoadImage, Orientation
+from PIL import Image
 
-from medti_components.data.datasets.file_readers import SimpleITKReader, read_volume
+from medti_components.data.datasets.file_readers import GreyImageReader, SimpleITKReader, read_volume
 from medti_components.data.datasets.tables import table_rows
 from medti_components.errors import DataError
 
@@ -103,3 +104,10 @@ def test_a_file_that_is_no_such_table(tmp_path, content, message):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=f"^'.*a.csv' {message}$"):
         table_rows(tmp_path / "a.csv", ["Path"], "download it again")
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_picture_of_one_value_shows_nothing(tmp_path, value):
+    Image.new("L", (6, 4), value).save(tmp_path / "blank.png")
+    with pytest.raises(DataError, match=f"blank.png' must show something, all its pixels are {value}: replace it, or"):
+        GreyImageReader().get_data(tmp_path / "blank.png")

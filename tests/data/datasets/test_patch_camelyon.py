@@ -16,7 +16,9 @@ LABELS = [0, 1] * 6
 
 
 def patch(value):
-    return np.full((PATCH_SIZE, PATCH_SIZE, 3), value, dtype=np.uint8)
+    pixels = np.full((PATCH_SIZE, PATCH_SIZE, 3), value, dtype=np.uint8)
+    pixels[-1, -1] = value + 1
+    return pixels
 
 
 @pytest.fixture
@@ -91,6 +93,16 @@ def test_a_repeated_patch_is_drawn_once(folder):
         "num_cases asks for 6: lower --num_cases"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        listed(folder, num_cases=6)
+
+
+def test_a_patch_of_one_colour_is_never_drawn(folder):
+    with h5py.File(PatchCamelyonFiles.of(folder, "train").x, "r+") as file:
+        file["x"][5] = np.array([240, 238, 241], np.uint8)
+    assert sorted(rows(listed(folder, num_cases=5), TUMOR)) == [1, 3, 7, 9, 11]
+    with pytest.raises(
+        DataError, match=r"has 5 patches of .* \(left out: 1 of one colour\), num_cases asks for 6: lower"
+    ):
         listed(folder, num_cases=6)
 
 

@@ -140,7 +140,7 @@ def study_files(name):
     patient = name.split("_")[0]
     return [
         *(f"images/{patient}/{name}_{sequence}.mha" for sequence in ("t2w", "adc", "hbv")),
-        str(GLANDS / f"Bosma22b/{name}.nii.gz"),
+        str(GLANDS / f"AI/Bosma22b/{name}.nii.gz"),
         str(LESIONS / f"human_expert/resampled/{name}.nii.gz"),
     ]
 
