@@ -18,11 +18,13 @@ def stream_seed(seed: int, *names: str | int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def random_stream(seed: int, *names: str | int) -> torch.Generator:
-    """Return a CPU generator that depends on ``seed`` and ``names`` alone, for instance (seed, token, step).
+def random_stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator that depends on ``seed`` and ``names`` alone, for instance (seed, token, step).
+
+    Where pictures or embeddings are drawn it is on the CPU, so that they are the same on every device.
 
     >>> a, b = (torch.rand(3, generator=random_stream(0, "<a>", 7)) for _ in range(2))
     >>> bool((a == b).all())
     True
     """
-    return torch.Generator().manual_seed(stream_seed(seed, *names))
+    return torch.Generator(device).manual_seed(stream_seed(seed, *names))

@@ -74,6 +74,17 @@ def fit_to_patches(autoencoder: AutoencoderKL, images: Tensor, exponent: float =
     autoencoder.eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def encode_exactly(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+    """Return the latents (B, C, h, w) of (B, 3, H, W) in full float32.
+
+    The encoder made by ``fit_to_patches`` adds large constants to small components: in bfloat16, or with a GPU's
+    TensorFloat-32, the components drown.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return autoencoder.encode(images).latent_dist.mean
+
+
 def _check_widths(widths: tuple[int, ...], groups: int, channels: int) -> None:
     needed = [3 * 4 ** (level + 1) for level in range(len(widths) - 1)]
     needed.append(max(groups * (2 * -(-channels // groups) + 2), widths[-2] + 1))  # a 1x1 convolution only where wider

@@ -3,9 +3,10 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
@@ -39,6 +40,7 @@ class SceneDataset:
         seed: the run's seed; the same seed gives the same scenes.
         num_held_out: scenes to measure on.
         show_progress: whether to show a progress bar.
+        num_workers: processes that draw; 0 draws in this one. The scenes do not depend on it.
 
     Attributes:
         images: (N, 3, image_size, image_size), uint8 in [0, 255].
@@ -58,8 +60,9 @@ class SceneDataset:
         seed: int = 0,
         num_held_out: int = 192,
         show_progress: bool = True,
+        num_workers: int = 0,
     ) -> None:
-        scenes = _draw_scenes(0, num_scenes, image_size, seed, show_progress, is_rich=True)
+        scenes = _draw_scenes(0, num_scenes, image_size, seed, show_progress, is_rich=True, num_workers=num_workers)
         held_out = draw_captioned_scenes(HELD_OUT_FIRST, num_held_out, image_size, seed, is_rich=True)
         self.tokenizer: CLIPTokenizer = build_caption_tokenizer(scenes.captions)
         self.images = scenes.images
@@ -70,6 +73,12 @@ class SceneDataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def move_to(self, device: torch.device | str) -> None:
+        """Put all tensors onto ``device``; in place."""
+        self.images, self.held_out_images = self.images.to(device), self.held_out_images.to(device)
+        self.input_ids, self.held_out_input_ids = self.input_ids.to(device), self.held_out_input_ids.to(device)
+        self.empty_ids = self.empty_ids.to(device)
 
     def _tokenize(self, captions: list[str]) -> Tensor:
         length = self.tokenizer.model_max_length
@@ -119,20 +128,49 @@ class SceneWords(Dataset[dict[str, Any]]):
         return {"image": from_pixels(self.images[index]), "label": self.labels[index]}
 
 
+class _Chunks(Dataset[tuple[np.ndarray, list[str]]]):
+    """Scenes ``first`` to ``first + num_scenes`` by the chunk, drawn when they are asked for."""
+
+    def __init__(self, first: int, num_scenes: int, image_size: int, seed: int, is_rich: bool) -> None:
+        self.first, self.num_scenes = first, num_scenes
+        self.image_size, self.seed, self.is_rich = image_size, seed, is_rich
+
+    def __len__(self) -> int:
+        return -(-self.num_scenes // CHUNK)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, list[str]]:
+        start = index * CHUNK
+        count = min(CHUNK, self.num_scenes - start)
+        scenes = draw_captioned_scenes(self.first + start, count, self.image_size, self.seed, self.is_rich)
+        return scenes.images.numpy(), scenes.captions
+
+
 def _draw_scenes(
-    first: int, num_scenes: int, image_size: int, seed: int, show_progress: bool, is_rich: bool = False
+    first: int,
+    num_scenes: int,
+    image_size: int,
+    seed: int,
+    show_progress: bool,
+    is_rich: bool = False,
+    num_workers: int = 0,
 ) -> CaptionedScenes:
     """Draw scenes ``first`` to ``first + num_scenes`` in chunks, with a progress bar."""
     if num_scenes < 1:
         raise ConfigError(f"num_scenes must be 1 or more, got {num_scenes}")
-    images, captions = [], []
+    chunks = _Chunks(first, num_scenes, image_size, seed, is_rich)
+    images = torch.empty(num_scenes, 3, image_size, image_size, dtype=torch.uint8)
+    captions: list[str] = []
     with tqdm(total=num_scenes, desc="drawing scenes", disable=not show_progress, unit="scene") as bar:
-        for start in range(0, num_scenes, CHUNK):
-            scenes = draw_captioned_scenes(first + start, min(CHUNK, num_scenes - start), image_size, seed, is_rich)
-            images.append(scenes.images)
-            captions += scenes.captions
-            bar.update(len(scenes))
-    return CaptionedScenes(torch.cat(images), captions)
+        # as arrays: tensors would want shared memory
+        for pixels, texts in DataLoader(chunks, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is):
+            images[len(captions) : len(captions) + len(texts)] = torch.from_numpy(pixels)
+            captions += texts
+            bar.update(len(texts))
+    return CaptionedScenes(images, captions)
+
+
+def _as_it_is(chunk: Any) -> Any:
+    return chunk
 
 
 def _label(caption: str) -> Tensor:

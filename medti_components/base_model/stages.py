@@ -5,8 +5,10 @@ What a step draws is a function of the seed, the stage and the step, so that res
 """
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from transformers import CLIPTextModel
 
-from medti_components.base_model.autoencoder import fit_to_patches
+from medti_components.base_model.autoencoder import encode_exactly, fit_to_patches
 from medti_components.base_model.scene_dataset import SceneDataset
+from medti_components.engines.captured_step import CapturedStep
 from medti_components.errors import ConfigError
+from medti_components.files import ensure_writable_directory, write_text_atomically
 from medti_components.handlers.checkpoint_handler import CheckpointHandler
 from medti_components.handlers.progress_bar import ProgressBar
 from medti_components.losses.denoising_loss import add_noise, denoising_target
@@ -33,16 +37,17 @@ from medti_components.transforms.eight_bit_picture import from_pixels
 logger = logging.getLogger(__name__)
 
 MAX_GRADIENT_NORM = 1.0
+ENCODING_BATCH = 500
 
 
 def average_weights(network: nn.Module, decay: float = 0.999) -> AveragedModel:
     """Return an exponential moving average of ``network``; its decay is min(decay, (1 + n) / (10 + n)) at update n."""
 
-    def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+    def average(averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
         count = float(num_averaged)
-        return averaged.lerp(current, 1 - min(decay, (1 + count) / (10 + count)))
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + count) / (10 + count)))
 
-    return AveragedModel(network, avg_fn=average)
+    return AveragedModel(network, multi_avg_fn=average)
 
 
 class TrainingStage(ABC):
@@ -53,30 +58,46 @@ class TrainingStage(ABC):
         batch_size: scenes per step.
         seed: the run's seed.
         dtype: precision of the matrix products, "float32" or "bfloat16".
+        capture: replay the step as one CUDA graph; only on a GPU, and only where every step is alike.
     """
 
     name = "stage"
 
-    def __init__(self, scenes: SceneDataset, batch_size: int, seed: int = 0, dtype: str = "float32") -> None:
+    def __init__(
+        self, scenes: SceneDataset, batch_size: int, seed: int = 0, dtype: str = "float32", capture: bool = False
+    ) -> None:
         self.scenes = scenes
         self.batch_size = batch_size
         self.seed = seed
         self.dtype = getattr(torch, dtype)
+        self.capture = capture
+        self.step: Callable[[dict[str, Tensor]], Tensor] | None = None
 
     def __call__(self, engine: Any, batchdata: Any) -> dict[str, Tensor]:
         """Do step ``engine.state.iteration`` (from 1); return {"loss": scalar}."""
-        stream = random_stream(self.seed, self.name, engine.state.iteration - 1)
+        device = torch.device(engine.state.device)
+        stream = random_stream(self.seed, self.name, engine.state.iteration - 1, device=device)
         engine.network.train()
+        if self.step is None:
+            update = partial(self._update, engine)
+            self.step = CapturedStep(update, engine.optimizer, device) if self.capture else update
+        return {"loss": self.step(self.draw(engine, stream))}
+
+    def _update(self, engine: Any, batch: dict[str, Tensor]) -> Tensor:
         engine.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(engine, stream)
+        loss = self.loss(engine, batch)
         loss.backward()
         nn.utils.clip_grad_norm_(engine.network.parameters(), MAX_GRADIENT_NORM)
         engine.optimizer.step()
-        return {"loss": loss.detach()}
+        return loss.detach()
 
     @abstractmethod
-    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
-        """Return the scalar loss of one batch."""
+    def draw(self, engine: Any, stream: torch.Generator) -> dict[str, Tensor]:
+        """Draw one batch, on the device of ``stream``."""
+
+    @abstractmethod
+    def loss(self, engine: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Return the scalar loss of what :meth:`draw` returned."""
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Return the context for the network's forward pass."""
@@ -105,22 +126,22 @@ def vary(images: Tensor, stream: torch.Generator) -> Tensor:
     of other pictures, as in loosely related maps. Some are mirrored, turned or inverted. Half get grain of up to 0.24,
     one or two pixels wide, alike in all channels or not.
     """
-    count, size = len(images), images.shape[-1]
-    chance = torch.rand(5, count, 1, 1, 1, generator=stream)
-    order = torch.randint(count, (4 * (count // 3),), generator=stream)
-    down, right = torch.randint(size, (2,), generator=stream).tolist()
+    count, size, device = len(images), images.shape[-1], images.device
+    chance = torch.rand(5, count, 1, 1, 1, generator=stream, device=device)
+    order = torch.randint(count, (4 * (count // 3),), generator=stream, device=device)
+    down, right = torch.randint(size, (2,), generator=stream, device=device).tolist()
     images = torch.cat([mosaics(images[order], (down, right)), images[count // 3 :]])
     grey = images.mean(1)
-    others = [grey[torch.randperm(count, generator=stream)] for _ in range(2)]
+    others = [grey[torch.randperm(count, generator=stream, device=device)] for _ in range(2)]
     related = torch.stack([grey, 0.6 * grey + 0.4 * others[0], 0.5 * grey + 0.5 * others[1]], 1)
-    related = related[:, torch.randperm(3, generator=stream)]
+    related = related[:, torch.randperm(3, generator=stream, device=device)]
     images = torch.where(chance[0] < 0.4, related, images)
     images = torch.where(chance[1] < 0.25, images.flip(2), images)
     images = torch.where(chance[1] > 0.75, images.transpose(2, 3), images)
     images = torch.where(chance[2] < 0.2, -images, images)
-    grain = torch.randn(images.shape, generator=stream)
-    coarse = torch.randn(count, 3, size // 2, size // 2, generator=stream)
-    share, strength = torch.rand(2, count, 1, 1, 1, generator=stream)
+    grain = torch.randn(images.shape, generator=stream, device=device)
+    coarse = torch.randn(count, 3, size // 2, size // 2, generator=stream, device=device)
+    share, strength = torch.rand(2, count, 1, 1, 1, generator=stream, device=device)
     grain = share * grain + (1 - share) * 1.6 * nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
     grain = torch.where(chance[3] < 0.5, grain[:, :1], grain)
     grainy = images + 0.24 * strength.square() * grain * (0.65 + 0.35 * images)
@@ -156,16 +177,19 @@ class DecoderStage(TrainingStage):
         self.averaged.update_parameters(engine.network)
         return output
 
-    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
+    def draw(self, engine: Any, stream: torch.Generator) -> dict[str, Tensor]:
+        """Draw varied pictures and their noisy latents."""
+        chosen = torch.randint(len(self.scenes), (self.batch_size,), generator=stream, device=stream.device)
+        images = vary(from_pixels(self.scenes.images[chosen]), stream)
+        latents = encode_exactly(self.autoencoder, images)
+        noise = torch.randn(latents.shape, generator=stream, device=stream.device)
+        return {"images": images, "latents": latents + self.noise * noise}
+
+    def loss(self, engine: Any, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss of one batch."""
-        chosen = torch.randint(len(self.scenes), (self.batch_size,), generator=stream)
-        images = vary(from_pixels(self.scenes.images[chosen]), stream).to(engine.state.device)
-        with self.autocast(images.device):
-            with torch.no_grad():
-                latents = self.autoencoder.encode(images).latent_dist.mean
-            noise = torch.randn(latents.shape, generator=stream).to(images.device)
-            reconstruction = self.autoencoder.decode(latents + self.noise * noise).sample
-        return engine.loss_function(reconstruction, images)
+        with self.autocast(batch["latents"].device):
+            reconstruction = self.autoencoder.decode(batch["latents"]).sample
+        return engine.loss_function(reconstruction, batch["images"])
 
 
 def take_average(network: nn.Module, averaged: AveragedModel) -> None:
@@ -189,13 +213,18 @@ class ContrastStage(TrainingStage):
         lengths = (self.scenes.input_ids != self.scenes.tokenizer.pad_token_id).sum(dim=1)
         self.short = (lengths <= max_length).nonzero()[:, 0]
 
-    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
-        """Return the loss of one batch of pairs, images at half size."""
-        chosen = self.short[torch.randint(len(self.short), (self.batch_size,), generator=stream)]
-        device = engine.state.device
-        images = nn.functional.avg_pool2d(from_pixels(self.scenes.images[chosen]), 2).to(device)
-        with self.autocast(images.device):
-            logits = engine.network(images, self.scenes.input_ids[chosen, : self.max_length].to(device))
+    def draw(self, engine: Any, stream: torch.Generator) -> dict[str, Tensor]:
+        """Draw pairs of a picture at half size and its caption."""
+        device = stream.device
+        chosen = torch.randint(len(self.short), (self.batch_size,), generator=stream, device=device)
+        chosen = self.short.to(device)[chosen]
+        images = nn.functional.avg_pool2d(from_pixels(self.scenes.images[chosen]), 2)
+        return {"images": images, "input_ids": self.scenes.input_ids[chosen, : self.max_length]}
+
+    def loss(self, engine: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss of one batch of pairs."""
+        with self.autocast(batch["images"].device):
+            logits = engine.network(batch["images"], batch["input_ids"])
         return engine.loss_function(logits.float())
 
 
@@ -254,78 +283,99 @@ class DenoiserStage(TrainingStage):
 
     def __call__(self, engine: Any, batchdata: Any) -> dict[str, Tensor]:
         """Do one step and move the average."""
-        device = torch.device(engine.state.device)
         if not len(self.latents):
-            self._encode_scenes(device)
+            self._encode_scenes()
         if not len(self.conditions) and engine.state.iteration > self.joint_steps:
-            self._freeze_text_encoder(engine.network["text_encoder"], device)
+            self.step = None  # another step from here on
+            self._freeze_text_encoder(engine.network["text_encoder"])
         output = super().__call__(engine, batchdata)
         self.averaged.update_parameters(engine.network)
         return output
 
-    def loss(self, engine: Any, stream: torch.Generator) -> Tensor:
-        """Return the weighted loss of one batch."""
-        device, count, num_timesteps = torch.device(engine.state.device), self.batch_size, len(self.alphas_cumprod)
+    def draw(self, engine: Any, stream: torch.Generator) -> dict[str, Tensor]:
+        """Draw noisy latents, the velocities to predict, and captions or their encodings."""
+        device, count, num_timesteps = stream.device, self.batch_size, len(self.alphas_cumprod)
         step = engine.state.iteration
         among = next(scenes for until_step, scenes in self.curriculum if until_step is None or step <= until_step)
-        chosen = among[torch.randint(len(among), (count,), generator=stream)]
-        latents = self.latents[chosen].to(device, torch.float32)
-        noise = torch.randn(latents.shape, generator=stream).to(device)
-        position = (torch.arange(count) + torch.rand(count, generator=stream)) / count
-        timesteps = (position.pow(0.85) * num_timesteps).long().clamp(max=num_timesteps - 1).to(device)
-        alphas = self.alphas_cumprod
-        noisy = add_noise(latents, noise, timesteps, alphas)
-        target = denoising_target(latents, noise, timesteps, alphas, "v_prediction")
-        is_dropped = torch.rand(count, generator=stream) < self.caption_dropout
+        chosen = torch.randint(len(among), (count,), generator=stream, device=device)
+        chosen = among.to(device)[chosen]
+        latents = self.latents[chosen].float()
+        noise = torch.randn(latents.shape, generator=stream, device=device)
+        position = (torch.arange(count, device=device) + torch.rand(count, generator=stream, device=device)) / count
+        timesteps = (position.pow(0.85) * num_timesteps).long().clamp(max=num_timesteps - 1)
+        alphas = self.alphas_cumprod.to(device)
+        batch = {
+            "noisy": add_noise(latents, noise, timesteps, alphas),
+            "target": denoising_target(latents, noise, timesteps, alphas, "v_prediction"),
+            "timesteps": timesteps,
+        }
+        is_dropped = torch.rand(count, generator=stream, device=device) < self.caption_dropout
         if len(self.conditions):
             kept = self.conditions[chosen].float()
-            condition = torch.where(is_dropped[:, None, None], self.empty_condition, kept).to(device)
+            batch["condition"] = torch.where(is_dropped[:, None, None], self.empty_condition, kept)
         else:
-            input_ids = torch.where(is_dropped[:, None], self.scenes.empty_ids, self.scenes.input_ids[chosen])
-            with self.autocast(device):
-                condition = engine.network["text_encoder"](input_ids=input_ids.to(device)).last_hidden_state.float()
-        with self.autocast(device):
-            predicted = engine.network["unet"](noisy, timesteps, condition).sample
-        return engine.loss_function(predicted.float(), target)
+            batch["input_ids"] = torch.where(is_dropped[:, None], self.scenes.empty_ids, self.scenes.input_ids[chosen])
+        return batch
+
+    def loss(self, engine: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss of one batch."""
+        with self.autocast(batch["noisy"].device):
+            condition = batch.get("condition")
+            if condition is None:
+                condition = engine.network["text_encoder"](input_ids=batch["input_ids"]).last_hidden_state.float()
+            predicted = engine.network["unet"](batch["noisy"], batch["timesteps"], condition).sample
+        return engine.loss_function(predicted.float(), batch["target"])
 
     @torch.no_grad()
-    def _encode_scenes(self, device: torch.device) -> None:
-        parts = []
-        for images in tqdm(self.scenes.images.split(100), desc="encoding scenes", disable=not self.show_progress):
-            with self.autocast(device):
-                parts.append(self.autoencoder.encode(from_pixels(images).to(device)).latent_dist.mean.half().cpu())
-        self.latents = torch.cat(parts)
+    def _encode_scenes(self) -> None:
+        images = self.scenes.images.split(ENCODING_BATCH)
+        bar = tqdm(images, desc="encoding scenes", disable=not self.show_progress)
+        self.latents = torch.cat([encode_exactly(self.autoencoder, from_pixels(part)).half() for part in bar])
 
     @torch.no_grad()
-    def _freeze_text_encoder(self, text_encoder: CLIPTextModel, device: torch.device) -> None:
+    def _freeze_text_encoder(self, text_encoder: CLIPTextModel) -> None:
         """Put the average in the text encoder's place, for good, and encode every caption with it."""
         averaged: Any = self.averaged.module
         text_encoder.load_state_dict(averaged["text_encoder"].state_dict())
         text_encoder.requires_grad_(False)
         parts = []
         for ids in tqdm(self.scenes.input_ids.split(200), desc="encoding captions", disable=not self.show_progress):
-            parts.append(text_encoder(input_ids=ids.to(device)).last_hidden_state.bfloat16().cpu())
+            parts.append(text_encoder(input_ids=ids).last_hidden_state.bfloat16())
         self.conditions = torch.cat(parts)
-        self.empty_condition = text_encoder(input_ids=self.scenes.empty_ids.to(device)).last_hidden_state.cpu()
+        self.empty_condition = text_encoder(input_ids=self.scenes.empty_ids).last_hidden_state
 
 
 def fit_autoencoder_to(scenes: SceneDataset, autoencoder: AutoencoderKL, num_scenes: int = 2000) -> None:
     """Let the encoder be the principal components of the patches of the first scenes; in place."""
-    fit_to_patches(autoencoder, from_pixels(scenes.images[:num_scenes]))
+    fit_to_patches(autoencoder, from_pixels(scenes.images[:num_scenes].cpu()))
 
 
 class StageHandler:
-    """Follows a stage: a progress bar with the running loss, a score in the log at the end; stops on NaN.
+    """Follows a stage: a progress bar with the running loss, scores in the log; stops on NaN.
 
     Args:
         description: what the bar is called.
-        score: called at the end; its ``name`` says what it returns. None for none.
+        score: called at the end and every ``interval`` steps; returns numbers by name. None for none.
+        interval: steps between scores; 0 scores at the end alone.
+        table: CSV file of the scores, with the steps and the seconds since the start.
         show_progress: False keeps the bar away.
     """
 
-    def __init__(self, description: str, score: Callable[[], float] | None = None, show_progress: bool = True) -> None:
+    def __init__(
+        self,
+        description: str,
+        score: Callable[[], Mapping[str, float]] | None = None,
+        interval: int = 0,
+        table: Path | None = None,
+        show_progress: bool = True,
+    ) -> None:
         self.description = description
-        self.score = score
+        self.score = score or dict
+        self.has_score = score is not None
+        self.interval = interval
+        self.table = table
+        self.rows: list[dict[str, float]] = []
+        self.start = time.monotonic()
         self.progress_bar = ProgressBar(description, show_progress)
 
     def attach(self, engine: Engine) -> None:
@@ -333,40 +383,54 @@ class StageHandler:
         RunningAverage(output_transform=lambda output: output["loss"]).attach(engine, "loss")
         engine.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(lambda output: output["loss"]))
         self.progress_bar.attach(engine)
+        if not self.has_score:
+            return
+        if self.interval:
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._report)
         engine.add_event_handler(Events.COMPLETED, self._report)
 
     def _report(self, engine: Any) -> None:
-        if self.score is not None:
-            engine.network.eval()
-            logger.info(
-                "%s: %s %.3f on held-out scenes", self.description, getattr(self.score, "name", "score"), self.score()
-            )
+        step = engine.state.iteration
+        if self.rows and self.rows[-1]["step"] == step:
+            return
+        engine.network.eval()
+        scores = self.score()
+        text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        logger.info("%s, step %d: %s on held-out scenes", self.description, step, text)
+        self.rows.append({"step": step, "seconds": time.monotonic() - self.start, **scores})
+        if self.table is not None:
+            lines = [",".join(self.rows[0]), *(",".join(f"{value:.6g}" for value in row.values()) for row in self.rows)]
+            write_text_atomically(self.table, "\n".join(lines) + "\n")
 
 
 def stage_handlers(
     description: str,
     state: Mapping[str, Any],
-    score: Callable[[], float] | None = None,
+    score: Callable[[], Mapping[str, float]] | None = None,
+    score_interval: int = 0,
     *,
     output_dir: str,
     interval: int,
     resume: bool,
     show_progress: bool = True,
 ) -> list[Any]:
-    """Return the handlers of a stage: learning rate, checkpoints, progress.
+    """Return the handlers of a stage: learning rate, checkpoints, progress and scores.
 
     Args:
-        description: such as "text encoder"; its checkpoints are in ``<output_dir>/checkpoints/text_encoder``.
+        description: such as "text encoder"; its checkpoints are in ``<output_dir>/checkpoints/text_encoder``, its
+            scores in ``<output_dir>/text_encoder.csv``.
         state: what is saved, by name; its ``lr_scheduler`` is stepped too.
-        score: called at the end.
+        score: called at the end, and every ``score_interval`` steps.
+        score_interval: 0 scores at the end alone.
         output_dir: the run's folder.
         interval: steps between checkpoints.
         resume: go on from the newest checkpoint.
         show_progress: False keeps the progress bar away.
     """
-    folder = Path(output_dir) / "checkpoints" / description.replace(" ", "_")
+    name = description.replace(" ", "_")
+    table = ensure_writable_directory(output_dir) / f"{name}.csv"
     return [
         LrScheduleHandler(state["lr_scheduler"], print_lr=False, epoch_level=False),
-        CheckpointHandler(folder, state, interval, resume=resume),
-        StageHandler(description, score, show_progress),
+        CheckpointHandler(Path(output_dir) / "checkpoints" / name, state, interval, resume=resume),
+        StageHandler(description, score, score_interval, table, show_progress),
     ]
