@@ -83,8 +83,8 @@ def load_inpainting_input(
     Args:
         image: a picture; or, where the modality has volumes, the path of the first sequence's, whose name ends in
             ``_<sequence>.mha``, the others beside it; or a list of one volume per sequence.
-        mask: a shape (see :func:`shape_mask`), a picture of the image's size, or a mask volume on the first sequence's
-            grid. Pixels of volumes are those of the first sequence's slice; millimetres run over the field of view.
+        mask: a shape (see :func:`shape_mask`), a picture of the image's size, or a mask volume: where it lies in space
+            decides. Pixels of volumes are those of the first sequence's slice; millimetres run over the field of view.
         sequences: names of the volumes, None where the modality has none.
         field_of_view_mm: edge of the square that a generated image covers; None where it is unknown.
         slice_index: axial slice of the volumes, counted from the lowest, 0 first.

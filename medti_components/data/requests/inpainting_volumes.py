@@ -62,7 +62,7 @@ class SequenceVolumes:
         gland (both as in training).
 
         Args:
-            mask: shape, picture of the first sequence's slice, or volume on its grid.
+            mask: shape, picture of the first sequence's slice, or volume in the same space.
             slice_index: counted from the lowest slice, 0 first.
             gland: mask volume of the whole gland.
 
@@ -165,15 +165,15 @@ class SequenceVolumes:
         return ((values - lowest) / (highest - lowest) * 2.0 - 1.0).clamp(-1.0, 1.0)
 
     def _mask_volume(self, key: str, path: str | Path) -> np.ndarray:
-        volume = SimpleITK.DICOMOrient(read_volume(path), "LPS")
-        if volume.GetSize() != self.volumes[0].GetSize():
-            raise DataError(
-                f"{key} '{path}' must have the grid of '{self.paths[0].name}', {self.volumes[0].GetSize()}, got "
-                f"{volume.GetSize()} (x, y, z): resample it"
-            )
+        """Read a mask on the first sequence's grid: as in training, its physical coordinates decide."""
+        first = self.volumes[0]
+        volume = SimpleITK.Resample(read_volume(path), first, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
         array = SimpleITK.GetArrayFromImage(volume)
         if not (array > 0).any():
-            raise DataError(f"{key} '{path}' must have a voxel above zero, got none: choose another")
+            raise DataError(
+                f"{key} '{path}' must have a voxel above zero where '{self.paths[0].name}' is, got none: choose "
+                "another, or correct its origin, spacing and direction"
+            )
         return array
 
     def _chosen_slice(self, mask: np.ndarray | None, slice_index: int | None, gland: str | Path | None) -> int:

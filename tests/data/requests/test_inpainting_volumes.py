@@ -238,13 +238,76 @@ def test_slice_or_mask_outside(study, mask, settings, error, message):
 
 def test_mask_volume_that_does_not_fit(study, tmp_path):
     empty = mask_file(tmp_path, np.zeros((7, 120, 120)))
-    with pytest.raises(DataError, match=r"mask '.*mask.nii.gz' must have a voxel above zero, got none: choose another"):
+    message = "' must have a voxel above zero where '1_2_t2w.mha' is, got none: choose another, or correct its origin"
+    with pytest.raises(DataError, match=f"mask '.*mask.nii.gz{message}"):
         load(study, empty)
-    small = mask_file(tmp_path, np.ones((7, 36, 36)), "gland.nii.gz", like=volume_of("adc"))
-    with pytest.raises(
-        DataError, match=r"gland '.*' must have the grid of '1_2_t2w.mha', \(120, 120, 7\), got \(36, 36"
-    ):
-        load(study, "box(50,50,60,60)", gland=small)
+    far = volume_of("t2w")
+    far.SetOrigin((400.0, 0.0, 0.0))
+    elsewhere = mask_file(tmp_path, np.ones((7, 120, 120)), "gland.nii.gz", like=far)
+    with pytest.raises(DataError, match=f"gland '.*gland.nii.gz{message}"):
+        load(study, "box(50,50,60,60)", gland=elsewhere)
+
+
+def moved(volume, shift_mm):
+    volume.SetOrigin(tuple(np.array(volume.GetOrigin()) + shift_mm))
+    return volume
+
+
+def test_a_mask_volume_lies_where_its_origin_says(study, tmp_path):
+    """A mask of T2W's size: its slice 4, two slices lower and 5 mm to the side, is slice 2 of T2W."""
+    array = np.zeros((7, 120, 120))
+    array[4, 50:60, 40:60] = 1
+    like = moved(volume_of("t2w"), (5.0, 0.0, -6.0))
+    source = load(study, mask_file(tmp_path, array, like=like))
+    rows, columns = source.mask.nonzero(as_tuple=True)
+    assert source.facts["slice_index"] == 2
+    # 10 voxels to the side, less the 20 that are cut off
+    assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (30, 39, 30, 49)
+    gland = mask_file(tmp_path, array, "gland.nii.gz", like=like)
+    assert load(study, "box(50,50,60,60)", gland=gland).facts["slice_index"] == 2
+
+
+@pytest.mark.parametrize("code", ["RPI", "LAS", "SPL"])
+def test_a_mask_volume_stored_in_another_direction_is_the_same(study, tmp_path, code):
+    array = np.zeros((7, 120, 120))
+    array[4, 50:60, 40:60] = 1
+    plain = load(study, mask_file(tmp_path, array))
+    turned = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(tmp_path / "mask.nii.gz")), code)
+    SimpleITK.WriteImage(turned, str(tmp_path / "turned.nii.gz"))
+    source = load(study, str(tmp_path / "turned.nii.gz"))
+    assert source.facts["slice_index"] == plain.facts["slice_index"] == 4
+    assert torch.equal(source.mask, plain.mask)
+
+
+def test_a_mask_volume_of_another_spacing_covers_the_same_place(study, tmp_path):
+    """Eight voxels of 2 mm in the middle of ADC, whose centre is that of T2W."""
+    array = np.zeros((7, 36, 36))
+    array[3, 14:22, 14:22] = 1
+    source = load(study, mask_file(tmp_path, array, like=volume_of("adc")))
+    assert source.facts["slice_index"] == 3
+    assert int(source.mask.sum()) == 32 * 32  # 16 mm of 0.5 mm
+    assert bool(source.mask[24:56, 24:56].all())
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "message"),
+    [
+        ((400.0, 0.0, 0.0), "ADC covers 0 % of the slice that is shown, must cover 75 %"),
+        ((28.0, 0.0, 0.0), "ADC covers 70 % of the slice that is shown, must cover 75 %"),
+    ],
+)
+def test_a_sequence_that_does_not_meet_the_slice(study, shift_mm, message):
+    SimpleITK.WriteImage(moved(volume_of("adc"), shift_mm), str(study["adc"]))
+    with pytest.raises(DataError, match=f"^image '.*1_2_t2w.mha': {message}"):
+        load(study, "box(50,50,60,60)", slice_index=2)
+
+
+def test_a_sequence_of_one_value_in_the_slice(study):
+    volume = volume_of("adc")
+    volume[:, :, 2] = 5
+    SimpleITK.WriteImage(volume, str(study["adc"]))
+    with pytest.raises(DataError, match="^sequence 'adc' must show something in slice 2 of '1_2_t2w.mha', it has one"):
+        load(study, "box(50,50,60,60)", slice_index=2)
 
 
 def test_volumes_that_do_not_fit(study, tmp_path):
