@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.bundle import ConfigParser, ReferenceResolver
+from monai.bundle.utils import ID_SEP_KEY
 
 from medti_components.bundle.run import running
 
@@ -42,11 +43,27 @@ def settings(keys: Sequence[str], **others: Any) -> dict[str, Any]:
 def config_section(key: str) -> str:
     """Return one section of the running config as JSON on one line, "" where no config is being run.
 
+    Expressions in it are replaced by the plain values that they give.
+
     >>> config_section("preprocessing")
     ''
     """
-    section = resolved_config().get(key)
-    return "" if section is None else json.dumps(section)
+    parser = running(ConfigParser)
+    if parser is None or key not in parser:
+        return ""
+    return json.dumps(_resolved(parser, key, parser[key]))
+
+
+def _resolved(parser: ConfigParser, name: str, content: Any) -> Any:
+    """Return what stands under an id, with its expressions computed; components stay as they are written."""
+    if isinstance(content, dict):
+        return {key: _resolved(parser, f"{name}{ID_SEP_KEY}{key}", value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_resolved(parser, f"{name}{ID_SEP_KEY}{index}", value) for index, value in enumerate(content)]
+    if isinstance(content, str) and content.startswith(("$", "@")):
+        value = parser.get_parsed_content(name)
+        return value if isinstance(value, bool | int | float | str | list | None) else str(value)
+    return content
 
 
 def plain_values(parser: ConfigParser) -> dict[str, Any]:

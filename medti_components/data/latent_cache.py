@@ -29,6 +29,7 @@ class LatentCache:
         std: the same shapes, not negative.
         case_ids: by concept, the N names of the cases, for provenance.
         mask_sources: by concept, who made the masks that decided what the images show, where masks did.
+        image_hashes: by concept, :func:`image_hash` of each image.
 
     >>> cache = LatentCache({"<a>": torch.zeros(2, 4, 1, 1)}, {"<a>": torch.ones(2, 4, 1, 1)}, {"<a>": ["1_2", "3_4"]})
     >>> cache.num_cases("<a>"), cache.num_cases("<b>")
@@ -41,6 +42,7 @@ class LatentCache:
         std: Mapping[str, Tensor],
         case_ids: Mapping[str, Sequence[str]],
         mask_sources: Mapping[str, Sequence[str]] | None = None,
+        image_hashes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         for token, values in mean.items():
             if values.shape != std[token].shape or len(values) != len(case_ids[token]):
@@ -51,6 +53,7 @@ class LatentCache:
         self.mean = dict(mean)
         self.std = dict(std)
         self.mask_sources = dict(mask_sources or {})
+        self.image_hashes = dict(image_hashes or {})
         self.case_ids = {token: tuple(ids) for token, ids in case_ids.items()}
 
     @classmethod
@@ -80,6 +83,7 @@ class LatentCache:
         images: dict[str, list[Tensor]] = {token: [] for token in concepts}
         case_ids: dict[str, list[str]] = {token: [] for token in concepts}
         mask_sources: dict[str, list[str]] = {}
+        hashes: dict[str, list[str]] = {token: [] for token in concepts}
         for item in dataset:
             token = item["concept"]
             case_id = f"{item['patient_id']}_{item['study_id']}"
@@ -94,6 +98,7 @@ class LatentCache:
                 )
             images[token].append(image)
             case_ids[token].append(case_id)
+            hashes[token].append(image_hash(image))
             if "mask_source" in item:
                 mask_sources.setdefault(token, []).append(item["mask_source"])
         missing = [token for token in concepts if not images[token]]
@@ -124,7 +129,7 @@ class LatentCache:
                     raise DataError(
                         f"latents of case {case_ids[token][first]} are not finite: look at it, or set --dtype float32"
                     )
-        return cls(mean, std, {token: case_ids[token] for token in mean}, mask_sources)
+        return cls(mean, std, {token: case_ids[token] for token in mean}, mask_sources, hashes)
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -147,5 +152,18 @@ class LatentCache:
 
     @property
     def fingerprint(self) -> str:
-        """Hash (sha256, hex) of the cases' names in their order, so that a resumed run knows its data again."""
-        return hashlib.sha256(repr(sorted(self.case_ids.items())).encode()).hexdigest()
+        """Hash (sha256, hex) of the cases' names and images in their order, so that a resumed run knows its data again.
+
+        An image changes with its source file, and with any setting of its preprocessing.
+        """
+        content = [sorted(self.case_ids.items()), sorted(self.image_hashes.items())]
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def image_hash(image: Tensor) -> str:
+    """Return a sha256 hex digest of an image's values.
+
+    >>> image_hash(torch.zeros(3, 2, 2)) == image_hash(torch.zeros(3, 2, 2).transpose(0, 1).transpose(0, 1))
+    True
+    """
+    return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

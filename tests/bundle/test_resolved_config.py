@@ -47,6 +47,20 @@ def test_one_section_is_quoted_on_one_line(tmp_path: Path) -> None:
     assert "\n" not in quoted
 
 
+def test_a_section_is_quoted_with_its_expressions_computed_and_its_components_as_written(tmp_path: Path) -> None:
+    transform = {"_target_": "Resize", "spatial_size": "$[round(@width_mm / 0.5)] * 2", "mode": "@mode"}
+    content = {
+        "width_mm": 96.0,
+        "mode": "nearest",
+        "preprocessing": {"_target_": "Compose", "transforms": [transform]},
+        "quoted": {"_target_": f"{INSIDE}.config_section", "key": "preprocessing"},
+    }
+
+    quoted = json.loads(workflow(tmp_path, content).parser.get_parsed_content("quoted"))
+
+    assert quoted["transforms"] == [{"_target_": "Resize", "spatial_size": [192, 192], "mode": "nearest"}]
+
+
 def test_what_would_build_a_component_stays_as_written() -> None:
     parser = ConfigParser(
         {"model": {"_target_": "no.such.module"}, "size": "$@model.size", "twice": "$@size * 2", "names": ["a", "b"]}

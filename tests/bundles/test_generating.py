@@ -181,6 +181,28 @@ def test_embedding_of_another_width_or_base(line_of, run_config, generating, tmp
     run_config("generating", INFERENCE, **{**generating, "embeddings": path, "allow_other_base": True, "num_images": 1})
 
 
+def test_volumes_have_the_millimetres_of_the_words(line_of, run_config, generating, tmp_path):
+    folder = tmp_path / "words"
+    for token, edge in zip(TOKENS, ("96.0", "120.0"), strict=True):
+        metadata = {"base_model": "micro", "field_of_view_mm": edge}
+        save_embedding(folder / f"{concept_name(token)}.safetensors", token, torch.zeros(2, 32), metadata)
+    line = line_of("generating", INFERENCE, **{**generating, "embeddings": folder})
+    assert line.startswith(f"error: '{TOKENS[0]}' was learned from images of 96 mm, '{TOKENS[1]}' of 120 mm: give ")
+    one = {**generating, "embeddings": folder / "prostate_mri_positive.safetensors", "num_images": 1}
+    line = line_of("generating", INFERENCE, **one, field_of_view_mm=96.0)
+    assert line == (
+        f"error: field_of_view_mm is 96, but '{TOKENS[1]}' was learned from images of 120 mm: "
+        "set --field_of_view_mm 120, or leave it out"
+    )
+    run_config("generating", INFERENCE, **one)
+    volume = SimpleITK.ReadImage(next((generating["output_dir"] / "volumes").glob("*_t2w.mha")))
+    assert [size * spacing for size, spacing in zip(volume.GetSize(), volume.GetSpacing(), strict=True)] == [
+        120,
+        120,
+        3,
+    ]
+
+
 def test_word_of_another_modality_is_an_error_that_names_the_override(line_of, run_config, generating, tmp_path):
     path = tmp_path / "prostate.safetensors"
     save_embedding(path, TOKENS[0], torch.zeros(2, 32), {"base_model": "micro", "modality": "prostate_mri"})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import SimpleITK
 from configs_of_bundles import CONFIGS, PROSTATE, short_name
 from monai.bundle import ConfigWorkflow
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
@@ -66,6 +67,8 @@ def test_training_leaves_everything_in_the_output_folder(
     with safe_open(output / "embeddings" / "prostate_mri_positive.safetensors", "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["preprocessing"])["_target_"] == "Compose"
+    assert '"spatial_size": [30, 300, 300]' in metadata["preprocessing"]  # 150 mm of 0.5 mm
+    assert "@" not in metadata["preprocessing"] and metadata["field_of_view_mm"] == "150.0"
     assert metadata["data_license"] and metadata["seed"] == "0" and metadata["modality"] == "prostate_mri"
     assert json.loads((output / "config.json").read_text())["max_steps"] == 2
 
@@ -78,6 +81,29 @@ def test_resuming_with_another_seed_ends_in_one_line_that_names_it(
     line = line_of("training", [PROSTATE / "train.json"], **{**training, "resume": True, "seed": 1})
 
     assert line.startswith("error: seed is 1, but the checkpoint in ")
+
+
+def test_resuming_on_other_images_ends_in_one_line(
+    run_config: Callable[..., None],
+    line_of: Callable[..., str],
+    training: dict[str, Any],
+    damaged_picai: Path,
+    tmp_path: Path,
+) -> None:
+    training |= {"dataset_dir": damaged_picai, "cache_dir": tmp_path / "cache"}
+    run_config("training", [PROSTATE / "train.json"], **training)
+    resumed = {**training, "resume": True, "max_steps": 2}
+    others = "error: dataset_dir or preprocessing holds other images than the checkpoint in "
+
+    line = line_of("training", [PROSTATE / "train.json"], **{**resumed, "field_of_view_mm": 120.0})
+    assert line.startswith("error: field_of_view_mm is 120.0, but the checkpoint in ")
+    changed = {**resumed, "preprocessing::transforms::2::maxv": 0.5}
+    assert line_of("training", [PROSTATE / "train.json"], **changed).startswith(others)
+    for path in damaged_picai.glob("images/*/*_t2w.mha"):
+        volume = SimpleITK.ReadImage(path)
+        path.unlink()
+        SimpleITK.WriteImage(SimpleITK.Square(SimpleITK.Cast(volume, SimpleITK.sitkFloat32)), path)
+    assert line_of("training", [PROSTATE / "train.json"], **resumed).startswith(others)
 
 
 def test_resuming_goes_on_by_the_default_run_id(run_config: Callable[..., None], training: dict[str, Any]) -> None:

@@ -93,3 +93,15 @@ def test_who_made_the_masks_is_counted_by_concept(model: FrozenLatentDiffusion) 
 
     assert cache.masks("<a>") == "human_expert/resampled: 2, human_expert/Pooch25: 1"
     assert cache.masks("<b>") == ""
+
+
+def test_fingerprint_tells_other_images_of_the_same_names_apart(model: FrozenLatentDiffusion) -> None:
+    items = [item("<a>", 1), item("<a>", 2)]
+    before = LatentCache.from_dataset(items, model, ["<a>"], show_progress=False).fingerprint
+    again = LatentCache.from_dataset(items, model, ["<a>"], show_progress=False).fingerprint
+    image = items[1]["image"].clone()
+    image[0, 0, 0] = torch.nextafter(image[0, 0, 0], torch.tensor(1.0))
+    other = [items[0], {**items[1], "image": image}]
+
+    assert before == again
+    assert LatentCache.from_dataset(other, model, ["<a>"], show_progress=False).fingerprint != before

@@ -151,7 +151,7 @@ class PaintedProstate:
     def _painting(self) -> dict[str, Step]:
         """Return the commands by place and size."""
         chain = self._healthy()
-        middle = self.prostate.bundle.content("inference")["field_of_view_mm"] / 2
+        middle = self.prostate.bundle.content("train")["field_of_view_mm"] / 2
         found = {}
         for place, (x, y) in PLACES_MM.items():
             for size, radius in RADII_MM.items():

@@ -18,6 +18,7 @@ from medti_components.data.classification.classifier_splits import checked_class
 from medti_components.data.datasets.splits import check_patients_apart
 from medti_components.data.datasets.tables import table_rows
 from medti_components.data.generated.generated_images import GeneratedImages
+from medti_components.data.latent_cache import image_hash
 from medti_components.errors import ConfigError, DataError
 from medti_components.files import write_text_atomically
 from medti_components.random_streams import random_stream, stream_seed
@@ -115,7 +116,8 @@ class ClassifierImages(Dataset[dict[str, Any]]):
     @property
     def fingerprint(self) -> str:
         """A sha256 hex digest that is the same for the same images in the same order."""
-        return hashlib.sha256(json.dumps(self.rows()).encode()).hexdigest()
+        images = [image_hash(torch.as_tensor(self[index]["image"])) for index in range(len(self))]
+        return hashlib.sha256(json.dumps([self.rows(), images]).encode()).hexdigest()
 
     def write_table(self, folder: str | Path) -> None:
         """Write ``cases.csv``: split, source ('real' or 'synthetic'), concept, patient_id, study_id (or file).

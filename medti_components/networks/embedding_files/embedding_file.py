@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from medti_components.errors import EmbeddingError
+from medti_components.errors import ConfigError, EmbeddingError
 from medti_components.files import save_tensors_atomically
 
 if TYPE_CHECKING:
@@ -268,6 +268,36 @@ def ensure_modality(embedding: EmbeddingFile, modality: str | None) -> None:
             f"'{embedding.path}' holds '{embedding.token}', a word of '{printable(learned_on)}', but this bundle makes "
             f"images of '{modality}': take the bundle of that word, or set --allow_other_modality true"
         )
+
+
+def learned_field_of_view(words: Mapping[str, EmbeddingFile], given: float | None, otherwise: float) -> float:
+    """Return the edge, in mm, of the square that images of learned words show, as the words' metadata have it.
+
+    Args:
+        words: by token.
+        given: what a user asks for; None takes that of the words.
+        otherwise: the edge where neither the user nor a word says it, as with files of other tools.
+
+    Raises:
+        ConfigError: words were learned from images of other edges than what is given, or than each other.
+    """
+    edges: dict[float, str] = {}
+    for token, word in words.items():
+        if "field_of_view_mm" in word.metadata:
+            edges.setdefault(float(word.metadata["field_of_view_mm"]), token)
+    if given is None and len(edges) > 1:
+        (one, first), (other, second) = [*edges.items()][:2]
+        raise ConfigError(
+            f"'{first}' was learned from images of {one:g} mm, '{second}' of {other:g} mm: give --embeddings of one of "
+            "them"
+        )
+    for edge, token in edges.items():
+        if given not in (None, edge):
+            raise ConfigError(
+                f"field_of_view_mm is {given:g}, but '{token}' was learned from images of {edge:g} mm: "
+                f"set --field_of_view_mm {edge:g}, or leave it out"
+            )
+    return next(iter(edges), otherwise if given is None else given)
 
 
 def _ensure_fits(embedding: EmbeddingFile, model: "FrozenLatentDiffusion", allow_other_base: bool | None) -> None:

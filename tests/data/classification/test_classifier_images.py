@@ -95,6 +95,9 @@ def test_table_tells_what_was_learned_from(generated, tmp_path) -> None:
 def test_fingerprint_is_that_of_the_images() -> None:
     assert ClassifierImages(real(3), None).fingerprint == ClassifierImages(real(3), None).fingerprint
     assert ClassifierImages(real(3), None).fingerprint != ClassifierImages(real(2), None).fingerprint
+    replaced = real(3)
+    replaced[1]["image"] = replaced[2]["image"]
+    assert ClassifierImages(real(3), None).fingerprint != ClassifierImages(replaced, None).fingerprint
 
 
 @pytest.mark.parametrize(("number", "split"), [(0, "training"), (2, "validation")])
