@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from medti_components.data.datasets.radiographs import VIEWS, Radiograph
+from medti_components.data.datasets.radiographs import VIEWS, Radiograph, only_table
 from medti_components.data.datasets.tables import CaseCounts, TableRow, meaning_of, plain_text, table_rows
 from medti_components.errors import DataError
 
@@ -39,24 +39,24 @@ def read_nih_chest_xray(dataset_dir: str | Path, key: str = "dataset_dir") -> tu
     """Read the rows of the table that have labels; these know no uncertainty.
 
     Args:
-        dataset_dir: folder with ``Data_Entry_2017.csv`` (or ``_v2020``) and the images in ``images/`` or
-            ``images_001/images/`` and so on. An excerpt may have a ``labels.csv`` instead, with the columns path
-            (relative to ``dataset_dir``), finding_labels, view and patient_id.
+        dataset_dir: folder with ``Data_Entry_2017.csv`` or ``Data_Entry_2017_v2020.csv``, or one of the two where both
+            are there. Images are in ``images/`` or ``images_001/images/`` and so on beside it. An excerpt may have a
+            ``labels.csv`` instead, with the columns path (relative to its folder), finding_labels, view and patient_id.
         key: the config key that it comes from, for messages.
 
     Raises:
         DataError: there is no table, it is unreadable, lacks a column, or holds a finding or a view that NIH's does
             not have.
     """
-    folder = Path(dataset_dir)
-    table_path = _table(folder, key)
+    table_path = _table(Path(dataset_dir), key)
+    folder = table_path.parent
     columns: Mapping[str, str] = _COLUMNS_OF_EXCERPTS if table_path.name == TABLES[1] else _COLUMNS
     table = table_rows(table_path, columns.values(), "download NIH's table again")
     counts = CaseCounts(table_path, len(table))
     remedy = f"fill in '{columns['findings']}' in '{table_path}'"
     rows = counts.keep(table, "with labels", remedy, lambda row: bool(row[columns["findings"]].strip()))
     # the twelve archives unpack each beside the others
-    folders = (folder, *sorted(folder.glob("images")), *sorted(folder.glob("images_*/images")))
+    folders = (*sorted(folder.glob("images")), *sorted(folder.glob("images_*/images")), folder)
     return [
         Radiograph(
             folders=folders,
@@ -77,6 +77,9 @@ def _findings(row: TableRow, column: str) -> frozenset[str]:
 
 
 def _table(dataset_dir: Path, key: str) -> Path:
+    """Return ``dataset_dir`` where it is a file, else the one table in it."""
+    if dataset_dir.is_file():
+        return dataset_dir
     if not dataset_dir.is_dir():
         raise DataError(f"{key} '{dataset_dir}' does not exist: set --{key} to a folder with {_EXPECTED}")
     tables = [path for pattern in TABLES for path in sorted(dataset_dir.glob(pattern))]
@@ -85,4 +88,4 @@ def _table(dataset_dir: Path, key: str) -> Path:
             f"{key} '{dataset_dir}' has no '{TABLES[0]}' or '{TABLES[1]}': set --{key} to a folder with "
             f"{_EXPECTED}, or --dataset_format chexpert for CheXpert"
         )
-    return tables[0]
+    return only_table(tables, key)

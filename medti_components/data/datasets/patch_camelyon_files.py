@@ -50,13 +50,19 @@ class PatchCamelyonFiles:
         """Return the files in ``dataset_dir``, or in the folder ``pcam`` in it; ``key`` is for messages.
 
         Raises:
-            DataError: there is no such folder, or it lacks a file, or has it packed.
+            DataError: there is no such folder, or it lacks a file, has it packed, or has it twice.
         """
         folder = Path(dataset_dir)
         if not folder.is_dir():
             raise DataError(f"{key} '{folder}' does not exist: set --{key} to a folder with {_EXPECTED}")
         inner = cls.of(folder / SUBFOLDER, split)
-        files = inner if inner.x.is_file() else cls.of(folder, split)
+        files = cls.of(folder, split)
+        if inner.x.is_file() and files.x.is_file():
+            raise DataError(
+                f"'{files.x}' and '{inner.x}' are both there: set --{key} to '{folder / SUBFOLDER}', or move that "
+                "folder away"
+            )
+        files = inner if inner.x.is_file() else files
         for path in (files.x, files.y):
             packed = path.with_name(f"{path.name}.gz")
             if not path.is_file() and packed.is_file():

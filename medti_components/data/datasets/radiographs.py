@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chest radiographs with known findings, whatever data set they are of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medti_components.errors import ConfigError
+from medti_components.errors import ConfigError, DataError
 
 FINDINGS = ("no_finding", "cardiomegaly", "pleural_effusion", "pneumonia")
 VIEWS = ("AP", "PA")
@@ -34,9 +34,17 @@ class Radiograph:
     uncertain: frozenset[str] = frozenset()
 
     def file(self) -> Path:
-        """Return the image file; where there is none, the last place that was looked at."""
+        """Return the image file; where there is none, the likeliest place.
+
+        Raises:
+            DataError: there are two of different size.
+        """
         places = [folder / self.path for folder in self.folders]
-        return next((place for place in places if place.is_file()), places[-1])
+        found = [place for place in places if place.is_file()]
+        others = [place for place in found if place.stat().st_size != found[0].stat().st_size]
+        if others:
+            raise DataError(f"'{found[0]}' and '{others[0]}' are two files of one image: move one of them away")
+        return (found or places)[0]
 
     def shows_several(self, findings: Iterable[str]) -> bool:
         """Tell whether the image shows at least two of the diseases among ``findings``."""
@@ -65,6 +73,24 @@ def concept_findings(concepts: Iterable[str]) -> dict[str, str]:
             )
         findings[token] = fitting[0]
     return findings
+
+
+def only_table(tables: Sequence[Path], key: str) -> Path:
+    """Return the one table that was found.
+
+    Raises:
+        DataError: there are several, between which the user must choose, since labels differ from release to release.
+
+    >>> only_table([Path("a/Data_Entry_2017.csv"), Path("a/Data_Entry_2017_v2020.csv")], "dataset_dir")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.DataError: 'a/Data_Entry_2017.csv' and 'a/Data_Entry_2017_v2020.csv' are both tables of the
+    data set: set --dataset_dir to the one that is meant
+    """
+    if len(tables) > 1:
+        names = " and ".join(f"'{table}'" for table in tables[:2])
+        raise DataError(f"{names} are both tables of the data set: set --{key} to the one that is meant")
+    return tables[0]
 
 
 def checked_views(views: Iterable[str]) -> tuple[str, ...]:

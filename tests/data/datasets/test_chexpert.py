@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import re
+from pathlib import Path
 
 import pytest
 from crafted_radiographs import chexpert_row, write_chexpert
@@ -142,8 +143,10 @@ def test_folders_without_a_table(tmp_path):
         read_chexpert(tmp_path)
     for name in ("a", "b"):
         write_chexpert(tmp_path / name, [])
-    with pytest.raises(DataError, match="has a 'train.csv' in 'a' and 'b': set --dataset_dir to one of them$"):
+    expected = f"'{tmp_path / 'a/train.csv'}' and '{tmp_path / 'b/train.csv'}' are both tables of the data set: set "
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}--dataset_dir to the one that is meant$"):
         read_chexpert(tmp_path)
+    assert read_chexpert(tmp_path / "b" / "train.csv")[0] == []
 
 
 def test_tables_that_are_not_chexpert_s(tmp_path):
@@ -209,4 +212,48 @@ def test_no_image_in_the_view_tells_the_counts_and_the_views_that_there_are(tmp_
     folder = write_chexpert(tmp_path / "data", [chexpert_row(1, view="PA", no=1), chexpert_row(2, view="", no=1)])
     expected = "(2 rows of 'train.csv', 1 frontal, 0 in view AP): set --views \"['PA']\""
     with pytest.raises(DataError, match=f"{re.escape(expected)}$"):
+        listed(folder, [HEALTHY])
+
+
+def test_images_are_found_in_the_folders_of_the_batches(tmp_path):
+    """The full-size release: a table and four folders whose names tell the batch, with patients right in them."""
+    rows = [chexpert_row(patient, no=1) for patient in (1, 30000, 64534, 64741)]
+    rows[3]["Path"] = rows[3]["Path"].replace("train/", "valid/")
+    batches = ("batch 2 (train 1)", "batch 3 (train 2)", "batch 4 (train 3)", "batch 1 (validate & csv)/valid")
+    folder = write_chexpert(tmp_path / "all", rows)
+    paths = []
+    for row, batch in zip(rows, batches, strict=True):
+        paths.append(tmp_path / f"full/CheXpert-v1.0 {batch}" / "/".join(row["Path"].split("/")[2:]))
+        paths[-1].parent.mkdir(parents=True)
+        (folder / row["Path"].partition("/")[2]).rename(paths[-1])
+    for place in ("full", "full/CheXpert-v1.0 batch 1 (validate & csv)"):
+        (folder / "train.csv").rename(tmp_path / place / "train.csv")
+        folder = tmp_path / place
+        for given in {folder, tmp_path / "full", folder / "train.csv"}:
+            entries = listed(given, [HEALTHY], 0, split="test")
+            assert sorted(Path(entry["image"]).resolve() for entry in entries) == sorted(paths)
+
+
+@pytest.mark.parametrize("prefix", ["CheXpert-v1.0/train/", "train/", "", "/data/chest/CheXpert-v1.0-small/train/"])
+def test_what_stands_before_the_patient_in_the_table_does_not_matter(tmp_path, prefix):
+    folder = write_chexpert(tmp_path / "data", [chexpert_row(1, no=1)])
+    table = (folder / "train.csv").read_text()
+    (folder / "train.csv").write_text(table.replace("CheXpert-v1.0-small/train/", prefix))
+    if not prefix:
+        (folder / "train" / "patient00001").rename(folder / "patient00001")
+    (entry,) = listed(folder, [HEALTHY])
+    assert Path(entry["image"]).is_file()
+    assert (entry["patient_id"], entry["study_id"]) == ("patient00001", "patient00001_study1_view1_frontal")
+
+
+def test_two_different_files_of_one_image_are_an_error(tmp_path):
+    folder = write_chexpert(tmp_path / "data", [chexpert_row(1, no=1)])
+    path = "patient00001/study1/view1_frontal.jpg"
+    copy = folder / "CheXpert-v1.0 batch 2 (train 1)" / path
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((folder / "train" / path).read_bytes())
+    assert listed(folder, [HEALTHY])[0]["image"] == str(folder / "train" / path)
+    copy.write_bytes(b"another size")
+    expected = f"'{folder / 'train' / path}' and '{copy}' are two files of one image: move one of them away"
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         listed(folder, [HEALTHY])

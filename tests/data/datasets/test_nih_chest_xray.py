@@ -122,3 +122,20 @@ def test_another_text_is_an_error_that_names_row_and_value(tmp_path, findings, v
     folder = write_nih(tmp_path, [*ROWS[:1], ("2.png", findings, 2, view)])
     with pytest.raises(DataError, match=f"Data_Entry_2017.csv' row 3 {re.escape(message)}"):
         listed(folder, [EFFUSION])
+
+
+@pytest.mark.parametrize("name", ["Data_Entry_2017_v2020.csv", "labels.csv"])
+def test_between_two_tables_the_user_chooses(tmp_path, name):
+    """The 2020 release corrected labels of the 2017 one."""
+    folder = write_nih(tmp_path, ROWS)
+    columns = "path,finding_labels,patient_id,view" if name == "labels.csv" else ""
+    table = (folder / "Data_Entry_2017.csv").read_text().replace("Pneumonia", "Mass")
+    lines = ["images/1.png,Mass,1,AP"] if columns else table.splitlines()[1:]
+    (folder / name).write_text("\n".join([columns or table.splitlines()[0], *lines]) + "\n")
+    expected = f"'{folder / 'Data_Entry_2017.csv'}' and '{folder / name}' are both tables of the data set: set "
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}--dataset_dir to the one that is meant$"):
+        listed(folder, [PNEUMONIA])
+    (entry,) = listed(folder / "Data_Entry_2017.csv", [PNEUMONIA])
+    assert Path(entry["image"]).is_file()
+    with pytest.raises(DataError, match=rf"rows of '{name}', .* 0 with pneumonia\)"):
+        listed(folder / name, [PNEUMONIA])

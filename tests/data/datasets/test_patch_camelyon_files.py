@@ -54,6 +54,14 @@ def test_folder_that_can_t_be_written(tmp_path):
         PatchCamelyonFiles.of(tmp_path / "taken", "test").write([], [])
 
 
+def test_files_in_both_places_are_an_error(files, tmp_path):
+    PatchCamelyonFiles.of(tmp_path / "pcam", "train").write([0], grey_patches(10))
+    inner = tmp_path / "pcam"
+    expected = f"'{files.x}' and '{inner / files.x.name}' are both there: set --dataset_dir to '{inner}', or move that"
+    with pytest.raises(DataError, match=f"^{re.escape(expected)} folder away$"):
+        PatchCamelyonFiles.found(tmp_path, "train")
+
+
 def test_files_are_found_in_the_folder_or_in_pcam_in_it(files, tmp_path):
     assert PatchCamelyonFiles.found(tmp_path, "train") == files
     (tmp_path / "pcam").mkdir()
