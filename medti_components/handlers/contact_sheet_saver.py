@@ -152,7 +152,7 @@ class InpaintingSheetSaver(ContactSheetSaver):
         return self._shown(self.canvas.pasted(image))
 
     def _shown(self, pixels: np.ndarray) -> np.ndarray:
-        bright = eight_bits(pixels)
+        bright = eight_bits(pixels, self.canvas.source.highest)
         return squared(bright if pixels.ndim == 3 else np.repeat(bright[..., None], 3, axis=-1))
 
 

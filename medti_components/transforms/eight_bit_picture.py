@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from medti_components.errors import DataError
+from medti_components.transforms.seen_picture import as_seen, profile_name, without_palette
 
 MODES = ("RGB", "RGBA", "L", "LA", "P")
+USUAL_BITS = (8, 10, 12, 14, 16)
 PIXEL_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 
 
 def eight_bit_picture(path: Path, remedy: str) -> Image.Image:
-    """Read a picture as RGB; grey fills all channels, transparency is left out.
+    """Read a picture as RGB, as it is meant to be seen; grey fills all channels, transparency is left out.
 
     Pillow would cut deeper ones off at 255, so that they are refused.
 
@@ -32,7 +34,7 @@ def eight_bit_picture(path: Path, remedy: str) -> Image.Image:
     try:
         with Image.open(path) as opened:
             mode = opened.mode
-            picture = opened.convert("RGB")
+            picture = as_seen(opened).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"'{path}' is missing or not a readable image: {remedy}") from error
     if mode not in MODES:
@@ -63,30 +65,45 @@ def scaled_picture(picture: Image.Image, image_size: int, path: Path, size_key: 
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Read the pixels of a picture to paint into: 8-bit grey or RGB, or 16-bit grey.
+    """Read the pixels of a picture to paint into, turned as its EXIF says: 8-bit grey or RGB, or 16-bit grey.
 
     Raises:
-        DataError: the file is missing, unreadable or of another kind.
+        DataError: the file is missing, unreadable, of another kind, or in other colours than sRGB: these would have to
+            be changed outside the mask too.
     """
     try:
         with Image.open(path) as opened:
-            mode = opened.mode
-            pixels = np.asarray(opened)
+            profile = profile_name(opened)
+            picture = without_palette(ImageOps.exif_transpose(opened))
+            mode = picture.mode
+            pixels = np.asarray(picture)
     except (OSError, SyntaxError, ValueError) as error:
         missing = "does not exist" if not Path(path).is_file() else "is not a readable picture"
         raise DataError(f"image '{path}' {missing}: set --image to a PNG") from error
     if mode not in PIXEL_TYPES:
         raise DataError(f"image '{path}' must be 8-bit grey or RGB or 16-bit grey, got mode '{mode}': convert it")
+    if profile:
+        raise DataError(f"image '{path}' must be in sRGB, got the colour profile '{profile}': convert it")
     return pixels.astype(PIXEL_TYPES[mode])
 
 
-def eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels of 8 or 16 bits as uint8.
+def highest_value(pixels: np.ndarray) -> int:
+    """Return the highest value that the bits in use can hold: 16-bit files often hold the 10, 12 or 14 of a scanner.
 
-    >>> eight_bits(np.array([0, 128 * 257, 65535], dtype=np.uint16)).tolist()
+    >>> highest_value(np.array([0, 9], np.uint8)), highest_value(np.array([0, 3000], np.uint16))
+    (255, 4095)
+    """
+    brightest = int(pixels.max())
+    return next(2**bits - 1 for bits in USUAL_BITS if brightest < 2**bits)
+
+
+def eight_bits(pixels: np.ndarray, highest: float) -> np.ndarray:
+    """Return pixels from 0 to ``highest`` as uint8.
+
+    >>> eight_bits(np.array([0, 128 * 257, 65535], dtype=np.uint16), 65535).tolist()
     [0, 128, 255]
     """
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / np.iinfo(pixels.dtype).max * 255).astype(np.uint8)
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / highest * 255).astype(np.uint8)
 
 
 def from_pixels(pixels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medti_components.files import write_atomically
 from medti_components.handlers.contact_sheet_saver import outline_of
+from medti_components.transforms.seen_picture import as_seen
 
 INCHES = 1.5
 
@@ -97,7 +98,7 @@ def read_picture(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
     with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB"))
+        return np.asarray(as_seen(opened).convert("RGB"))
 
 
 def channel(picture: np.ndarray | None, index: int) -> np.ndarray | None:

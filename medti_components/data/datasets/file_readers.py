@@ -20,6 +20,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from PIL import Image
 
 from medti_components.errors import DataError
+from medti_components.transforms.seen_picture import as_seen
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B")
 
@@ -93,7 +94,9 @@ def _check_gzip(path: str | Path) -> None:
 
 
 class GreyImageReader(PILReader):
-    """Read one PNG or JPG as grey (rows, columns), 0 to 255; colour becomes luminance, transparency is dropped.
+    """Read one PNG or JPG as grey (rows, columns), 0 to 255, as it is meant to be seen (orientation, palette, profile).
+
+    Colour becomes luminance, transparency is dropped.
 
     Example:
         >>> from monai.transforms import LoadImaged
@@ -119,8 +122,8 @@ class GreyImageReader(PILReader):
             with Image.open(img) as picture:
                 if picture.mode in _SIXTEEN_BIT_MODES or picture.mode == "F":
                     raise _unreadable(img, f"it must have 8 bits a channel, got mode '{picture.mode}'", "images")
-                array, metadata = super().get_data(picture.convert("L"))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+                array, metadata = super().get_data(as_seen(picture).convert("L"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise _unreadable(img, " ".join(str(error).split()), "images") from error
         if array.min() == array.max():
             raise DataError(

@@ -13,14 +13,14 @@ from torch import Tensor
 from medti_components.data.requests.inpainting_mask import read_mask
 from medti_components.data.requests.inpainting_volumes import VOLUME_SUFFIXES, SequenceVolumes
 from medti_components.errors import ConfigError
-from medti_components.transforms.eight_bit_picture import read_picture
+from medti_components.transforms.eight_bit_picture import highest_value, read_picture
 
 
 class InpaintingInput:
     """An image and the mask of what is to be painted.
 
     Args:
-        pixels: of the picture, uint8 (H, W) or (H, W, 3), or uint16 (H, W).
+        pixels: of the picture, uint8 (H, W) or (H, W, 3), or uint16 (H, W), of which the bits in use count.
         mask: bool (H, W), true where to paint.
         facts: where both come from, for the provenance.
         volumes: the MRI volumes that the picture is a slice of; None for a picture alone.
@@ -40,7 +40,7 @@ class InpaintingInput:
         self.mask = mask
         self.facts = facts
         self.volumes = volumes
-        self.highest = float(np.iinfo(pixels.dtype).max)
+        self.highest = float(highest_value(pixels))
         if volumes is not None:
             self.image = volumes.image
         else:
@@ -116,7 +116,8 @@ def load_inpainting_input(
     height, width = pixels.shape[:2]
     spacing = None if field_of_view_mm is None else (field_of_view_mm / height, field_of_view_mm / width)
     painted = read_mask(mask, (height, width), spacing)
-    return InpaintingInput(pixels, painted, {"mask": str(mask), **_sources("image", paths)})
+    depth = {"bits_in_use": highest_value(pixels).bit_length()} if pixels.dtype == np.uint16 else {}
+    return InpaintingInput(pixels, painted, {"mask": str(mask), **_sources("image", paths), **depth})
 
 
 def _check_given(key: str, value: Any, what: str) -> None:

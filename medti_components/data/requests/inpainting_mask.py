@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from medti_components.errors import ConfigError, DataError
@@ -128,9 +128,10 @@ def picture_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     """
     try:
         with Image.open(path) as opened:
+            turned = ImageOps.exif_transpose(opened)
             has_alpha = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
             is_coloured = has_alpha or opened.mode not in ("1", "L", "I", "F", "I;16", "I;16B")
-            values = np.asarray(opened.convert("RGBA") if is_coloured else opened)
+            values = np.asarray(turned.convert("RGBA") if is_coloured else turned)
     except (OSError, SyntaxError, ValueError) as error:
         forms = " or ".join(FORMS.values())
         missing = "does not exist" if not Path(path).is_file() else "is not a readable picture"

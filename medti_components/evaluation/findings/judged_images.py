@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medti_components.data.generated.generated_folder import GeneratedFolder, ProvenanceLine, sampling_conditions
-from medti_components.data.requests.inpainting_input import read_picture
 from medti_components.errors import DataError
 from medti_components.evaluation.findings.finding_concepts import FindingConcepts
 from medti_components.inferers.prompt_composition import PromptPart
 from medti_components.metrics.prompt_fidelity import largest_change_outside
+from medti_components.transforms.eight_bit_picture import eight_bits, highest_value, read_picture
 
 
 class JudgedImages(Dataset[dict[str, Any]]):
@@ -223,20 +223,19 @@ class InpaintedImages(JudgedImages):
         before, after = (torch.from_numpy(pixels[name].astype(np.float64)) for name in ("before", "image"))
         if before.ndim != after.ndim:
             raise line.fault(f"image and '{source}' must both be grey or both in colour: paint the image again")
+        highest = highest_value(pixels["before"])
         is_painted = torch.from_numpy(weight > 0)
         return {
-            "image": self._image(pixels["image"], line.path),
-            "before": self._image(pixels["before"], source),
+            "image": self._image(pixels["image"], highest, line.path),
+            "before": self._image(pixels["before"], highest, source),
             "weight": torch.from_numpy(weight.astype(np.float32) / 255),
             "concept": findings.named(label),
             "label": label,
             "change_outside": largest_change_outside(_channels_first(before), _channels_first(after), is_painted[None]),
         }
 
-    def _image(self, pixels: np.ndarray, path: Path) -> Tensor:
-        highest = np.iinfo(pixels.dtype).max
-        bytes_ = pixels if highest == 255 else np.rint(pixels / highest * 255).astype(np.uint8)
-        return self.folder.scaled(Image.fromarray(bytes_).convert("RGB"), path)
+    def _image(self, pixels: np.ndarray, highest: int, path: Path) -> Tensor:
+        return self.folder.scaled(Image.fromarray(eight_bits(pixels, highest)).convert("RGB"), path)
 
 
 def _source(line: ProvenanceLine) -> Path:
