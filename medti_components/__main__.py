@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 import fire
 from fire.core import FireExit
 
+import medti_components
 from medti_components.bundle.error_line import error_line, nearest, tell
 from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
@@ -104,6 +105,8 @@ def _parse(arguments: list[str]) -> Callable[[], Any]:
 
     Fire by itself runs a command before it has read the whole line, and answers a mistake with pages.
     """
+    if arguments == ["--version"]:
+        return f"medti {medti_components.__version__}".__str__
     calls: list[partial[Any]] = []
     commands: dict[str, Any] = {name: _summarized(command) for name, command in COMMANDS.items()}
     if arguments and arguments[0] in COMMANDS:
@@ -117,8 +120,18 @@ def _parse(arguments: list[str]) -> Callable[[], Any]:
             raise _usage_error(exit_, calls) from exit_
         calls.clear()
     if not calls:
-        return output.getvalue().rstrip
+        return _without_hints(output.getvalue()).rstrip
     return _fitting(calls[-1], typed_values(arguments))
+
+
+def _without_hints(text: str) -> str:
+    """Return Fire's help without what it says of itself.
+
+    >>> _without_hints("INFO: Showing help ...\\n\\nNAME\\n    a\\n\\nNOTES\\n    You can also ...\\n")
+    'NAME\\n    a\\n'
+    """
+    shown = text[text.index("NAME\n") :] if "NAME\n" in text else text
+    return shown.partition("\nNOTES\n")[0]
 
 
 def _fitting(call: partial[Any], typed: Mapping[str, str]) -> Callable[[], Any]:
@@ -163,8 +176,10 @@ def _usage_error(exit_: FireExit, calls: list[partial[Any]]) -> ConfigError:
     reason, _, word = message.rpartition(": ")
     component = exit_.trace.GetResult()
     if calls and reason == "Could not consume arg":
-        parameters = inspect.signature(calls[-1].func).parameters
-        return ConfigError(_unknown("option", word, [f"--{name}" for name in parameters]))
+        options = [f"--{name}" for name in inspect.signature(calls[-1].func).parameters]
+        if word.startswith("-"):
+            return ConfigError(_unknown("option", word, options))
+        return ConfigError(f"'{word}' is one value too many: name each value by its option, {', '.join(options)}")
     if isinstance(component, Mapping):
         return ConfigError(_unknown("command", word, [str(name) for name in component]))
     if "required argument" in reason:

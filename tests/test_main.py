@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 
 import pytest
 
+import medti_components
 from medti_components import __main__ as command_line
 from medti_components.__main__ import COMMANDS, Command
 from medti_components.errors import DataError
@@ -86,6 +87,7 @@ def test_a_command_may_print_before_it_fails(capsys):
         (["studies", "drw"], "unknown command 'drw': did you mean 'draw'?"),
         (["studies", "draw"], "--output_dir must be given: see medti studies draw --help"),
         (["studies", "draw", "a", "--num_studie", "5"], "unknown option '--num_studie': did you mean '--num_studies'?"),
+        (["count", "1", "2"], "'2' is one value too many: name each value by its option, --first, --fails"),
         (["studies", "draw", "a", "--num_studies", "x"], "num_studies must be a whole number, got 'x'"),
         (["studies", "draw", "a", "--dry_run", "maybe"], "dry_run must be true or false, got 'maybe'"),
         (["studies", "fail"], "'x.mha' is truncated: download it again"),
@@ -104,6 +106,19 @@ def test_help_is_shown_without_running_anything(arguments, capsys):
     captured = capsys.readouterr()
     assert "medti" in captured.out
     assert captured.err == ""
+
+
+def test_help_holds_no_hint_of_how_fire_mixes_options_and_places(capsys):
+    assert command_line.main(["studies", "draw", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("NAME\n") and "num_studies" in said
+    assert "POSITIONAL ARGUMENTS\n    OUTPUT_DIR" in said
+    assert "flags syntax" not in said and "INFO" not in said
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert command_line.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"medti {medti_components.__version__}\n"
 
 
 def test_a_defect_keeps_its_traceback_and_a_keyword_names_a_command():

@@ -100,15 +100,21 @@ class TypedErrorFilter(logging.Filter):
         return not isinstance(error, KeyboardInterrupt) and error_line(error) is None
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the entry of ``known`` that ``word`` was probably meant to be.
+
+    Args:
+        word: what was given.
+        known: what there is.
+        cutoff: how alike they must be, from 0 (not at all) to 1 (equal).
+
 
     >>> nearest("max_epohcs", ["max_epochs", "seed"])
     'max_epochs'
     >>> nearest("zebra", ["max_epochs", "seed"]) is None
     True
     """
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
 
+from medti_components.bundle.error_line import nearest
 from medti_components.bundle.values import is_expression
 from medti_components.errors import ConfigError
 
@@ -31,6 +32,7 @@ KINDS = {
     "object": "an object",
     "null": "null",
 }
+SHORT_NAMES = {"half": "float16", "single": "float32", "float": "float32"}
 LIMITS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "more than {}",
@@ -91,7 +93,8 @@ class ConfigSchema:
         for key in sorted(described.keys() & plain.keys()):
             error = best_match(self._validator.evolve(schema=described[key]).iter_errors(plain[key]))
             if error is not None:
-                raise ConfigError(f"{key} must be {_allowed(error)}, got {_shown(plain[key])}: correct --{key}")
+                remedy = _suggestion(error) or f"correct --{key}"
+                raise ConfigError(f"{key} must be {_allowed(error)}, got {_shown(plain[key])}: {remedy}")
 
 
 def kinds(described: Mapping[str, Any]) -> tuple[str, ...]:
@@ -140,6 +143,20 @@ def _allowed(error: ValidationError) -> str:
         limit = ", ".join("null" if value is None else str(value) for value in limit)
     text = LIMITS.get(str(error.validator), f"as '{error.validator}' of the schema says").format(limit)
     return f"{text} in entry {error.path[0]}" if error.path else text
+
+
+def _suggestion(error: ValidationError) -> str:
+    """Return which of the allowed texts was probably meant; "" where none is near.
+
+    >>> _suggestion(next(Draft202012Validator({"enum": ["float16", "float32"]}).iter_errors("fp16")))
+    "did you mean 'float16'?"
+    """
+    if error.validator != "enum" or not isinstance(error.instance, str):
+        return ""
+    texts = [value for value in error.validator_value if isinstance(value, str)]
+    near = SHORT_NAMES.get(error.instance)
+    near = near if near in texts else nearest(error.instance, texts, cutoff=0.5)
+    return f"did you mean '{near}'?" if near else ""
 
 
 def _shown(value: Any) -> str:

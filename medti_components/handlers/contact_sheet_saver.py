@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lays generated images out on one sheet with labels, painted ones beside the input and the mask."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from medti_components.inferers.prompt_composition import ComposedPrompt
 from medti_components.transforms.eight_bit_picture import eight_bits, png_text, to_pixels
 
 TILE = 128
+logger = logging.getLogger(__name__)
+
 MARGIN = 6
 FONT_SIZE = 15
 LINE = 22
@@ -78,13 +81,14 @@ class ContactSheetSaver:
         return to_pixels(image)
 
     def save(self, engine: Any = None) -> None:
-        """Draw and write the sheet."""
+        """Draw and write the sheet, and say where the pictures are."""
         del engine
         if not self._rows:
             return
         sheet = self.drawn()
         with write_atomically(self.path) as path:
             sheet.save(path, pnginfo=png_text({"synthetic": "true", "prompts": "\n".join(self._prompts)}))
+        logger.info("the pictures are in '%s', many on one page in '%s'", self.path.parent / "images", self.path)
 
     def drawn(self) -> Image.Image:
         """Return the sheet as a picture."""

@@ -32,7 +32,13 @@ GENERATE = [PROSTATE / "inference.json"]
         ({"concepts": ["prostate"]}, r"concept token must be a word in angle brackets .*, got 'prostate'"),
         ({"sequences": ["t2"]}, r"sequences must be .*, got 't2'"),
         ({"batch_size": 0}, r"batch_size must be .*, got 0"),
-        ({"learning_rate_schedule": "cosin"}, r"learning_rate_schedule must be one of constant, cosine, got 'cosin'"),
+        (
+            {"learning_rate_schedule": "cosin"},
+            r"learning_rate_schedule must be .*, got 'cosin': did you mean 'cosine'\?",
+        ),
+        ({"dtype": "fp16"}, r"dtype must be one of float32, bfloat16, float16, got 'fp16': did you mean 'float16'\?"),
+        ({"dtype": "bf16"}, r"dtype must be one of .*, got 'bf16': did you mean 'bfloat16'\?"),
+        ({"dtype": "half"}, r"dtype must be one of .*, got 'half': did you mean 'float16'\?"),
         ({"dtype": "float8"}, r"dtype must be one of float32, bfloat16, float16, got 'float8'"),
     ],
 )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import forked_commands
 import pytest
@@ -83,6 +84,9 @@ def test_real_prompts_arrive_as_they_were_typed(micro_base, tmp_path, typed, arr
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
+    pictures = (Path("out", "images"), Path("out", "contact_sheet.png"))
+    assert result.stdout.splitlines()[-1] == "INFO the pictures are in '{}', many on one page in '{}'".format(*pictures)
+    assert all((tmp_path / path).exists() for path in pictures)
     lines = (tmp_path / "out" / "provenance.jsonl").read_text().splitlines()
     assert [json.loads(line)["prompt"] for line in lines] == arrived
 
