@@ -41,11 +41,11 @@ def package(
         classifier: the classifier to share, where the bundle trains one.
         overlays: config files to merge in, such as configs/embedded.json, or "['a.json','b.json']".
         components: "copied" into the archive, or "pinned" as a requirement.
-        evaluation: output_dir of an evaluating run, for the model card and its verdict on copies.
+        evaluation: output_dir of the evaluating run of these words, which must have found them safe to share.
         dataset_dir: the training images; checks that neither they nor their names are in the archive.
         changelog: what is new in a version that metadata.json does not know yet.
         source: address where the archive will lie; by default the model zoo's.
-        override_verdict: pack weights that are not safe to share; the model card says so.
+        override_verdict: pack words that no evaluation found safe to share; the model card says so.
     """
     from medti_components.apps.bundle_checks.bundle import Bundle
     from medti_components.apps.bundle_checks.checks import ensure_valid
@@ -55,12 +55,14 @@ def package(
     from medti_components.apps.bundle_package.model_card import NOT_CHECKED, shareable_evaluation
     from medti_components.apps.bundle_package.patient_data import ensure_nothing_found, patient_data
     from medti_components.apps.bundle_package.standalone_configs import merged_configs
+    from medti_components.networks.embedding_files.embedding_file import embedding_paths, load_embedding
 
     origin = Bundle(bundle)
     metadata = archive.metadata_of_version(origin, version, changelog)
     if components not in COMPONENTS:
         raise BundleError(f"components must be one of {', '.join(COMPONENTS)}, got '{components}'")
-    summary = shareable_evaluation(evaluation, override_verdict)
+    words = [load_embedding(path) for path in embedding_paths(embeddings)] if embeddings else []
+    summary = shareable_evaluation(evaluation, words, override_verdict)
     known = KnownPatients(dataset_dir, show_progress=True) if dataset_dir else None
     target = ensure_writable_directory(output_dir) / f"{origin.name}_v{version}.zip"
     laid_over = [Path(str(overlay)) for overlay in ([overlays] if isinstance(overlays, str) else overlays) if overlay]
@@ -82,5 +84,6 @@ def package(
         num_files = archive.write_archive(folder, target)
     lines = [f"wrote {target}: {num_files} files, {target.stat().st_size / 1e6:.1f} MB"]
     lines += [NOT_COMPARED if known is None else f"No patient data found, nor any of {known.summary}."]
-    lines += [NOT_CHECKED if summary is None or summary.verdict is None else f"Verdict on copies: {summary.verdict}"]
+    verdicts = {} if summary is None else summary.verdicts
+    lines += [f"Verdict on {about}: {said}" for about, said in verdicts.items()] or [NOT_CHECKED]
     return "\n".join([*lines, f"entry for model_info.json: {archive.write_model_info(target, source)}"])

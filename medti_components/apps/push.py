@@ -26,8 +26,8 @@ def push(
 ) -> Iterator[str]:
     """Upload a packaged bundle, or learned words, to the Hugging Face hub.
 
-    This refuses what package refuses: traces of patients, bundles that are not valid, weights that an evaluation found
-    not safe to share. It refuses pickles too. Nothing is uploaded twice: after an upload that broke off, only the rest
+    This refuses what package refuses: traces of patients, bundles that are not valid, words that no evaluation found
+    safe to share. It refuses pickles too. Nothing is uploaded twice: after an upload that broke off, only the rest
     is sent.
 
     Args:
@@ -36,15 +36,14 @@ def push(
         private: whether only its owner sees it.
         revision: branch of the repository.
         license: for the page, such as cc-by-nc-4.0; by default that of the bundle, or of the words' data.
-        evaluation: of words, the output_dir of an evaluating run, for the page; a bundle's is in its archive.
+        evaluation: of words, the output_dir of their evaluating run; a bundle's is in its archive.
         dataset_dir: the training images; checks that neither they nor their names are uploaded.
-        override_verdict: upload weights that are not safe to share; the page says so.
+        override_verdict: upload words that no evaluation found safe to share; the page says so.
         replace: remove all other files from the branch.
         endpoint: address of the hub; by default that of HF_ENDPOINT, or huggingface.co.
         dry_run: show what would be uploaded, and stop; needs neither token nor network.
     """
     from medti_components.apps.bundle_package.known_patients import KnownPatients
-    from medti_components.apps.bundle_package.model_card import shareable_evaluation
     from medti_components.apps.hub_upload.hub_repository import HubRepository
     from medti_components.apps.hub_upload.upload_content import bundle_content, is_bundle, words_content
 
@@ -57,8 +56,7 @@ def push(
                 raise BundleError("--evaluation is for words: give it to package, which puts it into the archive")
             content = bundle_content(Path(source), folder, known, license, override_verdict)
         else:
-            summary = shareable_evaluation(evaluation, override_verdict)
-            content = words_content(source, folder, known, repo_id, summary, license)
+            content = words_content(source, folder, known, repo_id, evaluation, license, override_verdict)
         if dry_run:
             visibility = "private" if private else "public"
             yield f"would be uploaded to {repository.address}, {visibility} where it is made, branch {revision}:"

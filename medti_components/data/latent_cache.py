@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 SMALL_IMAGE_SIZE = 128  # pixels; larger images are encoded one at a time, for the VAE's activations fill an 8 GB card
 
 
+def case_name(item: Mapping[str, Any]) -> str:
+    """Return what a case is called: its patient and its study.
+
+    >>> case_name({"patient_id": "10044", "study_id": "1000045"})
+    '10044_1000045'
+    """
+    return f"{item['patient_id']}_{item['study_id']}"
+
+
 class LatentCache:
     """Mean and standard deviation of every image's latent distribution, kept per concept.
 
@@ -30,6 +39,7 @@ class LatentCache:
         case_ids: by concept, the N names of the cases, for provenance.
         mask_sources: by concept, who made the masks that decided what the images show, where masks did.
         image_hashes: by concept, :func:`image_hash` of each image.
+        patient_ids: by concept, the patient of each case; None where each case is of a patient of its own.
 
     >>> cache = LatentCache({"<a>": torch.zeros(2, 4, 1, 1)}, {"<a>": torch.ones(2, 4, 1, 1)}, {"<a>": ["1_2", "3_4"]})
     >>> cache.num_cases("<a>"), cache.num_cases("<b>")
@@ -43,6 +53,7 @@ class LatentCache:
         case_ids: Mapping[str, Sequence[str]],
         mask_sources: Mapping[str, Sequence[str]] | None = None,
         image_hashes: Mapping[str, Sequence[str]] | None = None,
+        patient_ids: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         for token, values in mean.items():
             if values.shape != std[token].shape or len(values) != len(case_ids[token]):
@@ -55,6 +66,7 @@ class LatentCache:
         self.mask_sources = dict(mask_sources or {})
         self.image_hashes = dict(image_hashes or {})
         self.case_ids = {token: tuple(ids) for token, ids in case_ids.items()}
+        self.patient_ids = {token: tuple(ids) for token, ids in (patient_ids or case_ids).items()}
 
     @classmethod
     def from_dataset(
@@ -82,11 +94,12 @@ class LatentCache:
         """
         images: dict[str, list[Tensor]] = {token: [] for token in concepts}
         case_ids: dict[str, list[str]] = {token: [] for token in concepts}
+        patient_ids: dict[str, list[str]] = {token: [] for token in concepts}
         mask_sources: dict[str, list[str]] = {}
         hashes: dict[str, list[str]] = {token: [] for token in concepts}
         for item in dataset:
             token = item["concept"]
-            case_id = f"{item['patient_id']}_{item['study_id']}"
+            case_id = case_name(item)
             if token not in images:
                 raise DataError(f"case {case_id} is of '{token}', which is not in concepts ({', '.join(concepts)})")
             image = torch.as_tensor(item["image"])
@@ -98,6 +111,7 @@ class LatentCache:
                 )
             images[token].append(image)
             case_ids[token].append(case_id)
+            patient_ids[token].append(str(item["patient_id"]))
             hashes[token].append(image_hash(image))
             if "mask_source" in item:
                 mask_sources.setdefault(token, []).append(item["mask_source"])
@@ -129,7 +143,8 @@ class LatentCache:
                     raise DataError(
                         f"latents of case {case_ids[token][first]} are not finite: look at it, or set --dtype float32"
                     )
-        return cls(mean, std, {token: case_ids[token] for token in mean}, mask_sources, hashes)
+        names, patients = ({token: ids[token] for token in mean} for ids in (case_ids, patient_ids))
+        return cls(mean, std, names, mask_sources, hashes, patients)
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -139,6 +154,10 @@ class LatentCache:
     def num_cases(self, token: str) -> int:
         """Number of images of a concept, 0 for one that is unknown."""
         return len(self.case_ids.get(token, ()))
+
+    def cases(self, token: str) -> list[tuple[str, str]]:
+        """Return the patient and the name of each case of a concept."""
+        return list(zip(self.patient_ids.get(token, ()), self.case_ids.get(token, ()), strict=True))
 
     def masks(self, token: str) -> str:
         """Tell who made the masks of a concept's images and how many each, "" where no mask decided.

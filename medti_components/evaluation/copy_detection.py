@@ -13,11 +13,11 @@ from medti_components.evaluation.evaluation import (
     EvaluatedImages,
     EvaluationPart,
     PartResult,
-    SharingCheck,
     items_of,
     undetermined,
 )
 from medti_components.evaluation.image_features import ImageFeatures
+from medti_components.evaluation.verdict import VerdictCheck
 from medti_components.metrics.aligned_correlation import AlignedCorrelation
 from medti_components.metrics.exact_share import exact_share
 from medti_components.metrics.nearest_source import MIN_VALUES, NearestSource, TailThreshold
@@ -71,11 +71,12 @@ class CopyDetection(EvaluationPart):
         correlation: of their pixels.
         false_positive_rate: share of real images that may be called copies, in (0, 0.2).
         max_share: share of copies up to which sharing counts as safe.
+        max_possible_share: limit for the upper end of that share's interval, in (0, 1]; above it nothing is shown.
         num_pairs: pairs in the report, the closest first.
         in_colour: whether images are shown in colour, else channel by channel in grey.
 
     Raises:
-        ConfigError: ``false_positive_rate`` or ``max_share`` is out of range.
+        ConfigError: ``false_positive_rate`` or a share is out of range.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class CopyDetection(EvaluationPart):
         correlation: AlignedCorrelation | None = None,
         false_positive_rate: float = 0.008,
         max_share: float = 0.0,
+        max_possible_share: float = 0.02,
         num_pairs: int = 8,
         in_colour: bool = False,
     ) -> None:
@@ -91,19 +93,26 @@ class CopyDetection(EvaluationPart):
             raise ConfigError(f"copy_false_positive_rate must be in (0, 0.2), got {false_positive_rate}")
         if not 0 <= max_share <= 1:
             raise ConfigError(f"max_copy_share must be in [0, 1], got {max_share}")
+        if not 0 < max_possible_share <= 1:
+            raise ConfigError(f"max_possible_copy_share must be in (0, 1], got {max_possible_share}")
         self.features = features
         self.correlation = correlation or AlignedCorrelation()
         self.false_positive_rate = false_positive_rate
         self.max_share = max_share
+        self.max_possible_share = max_possible_share
         self.num_pairs = num_pairs
         self.in_colour = in_colour
 
     def __call__(self, images: EvaluatedImages) -> PartResult:
         """Look for copies; not tested where there are too few real images to tell what is near by."""
-        limits = {"copy_false_positive_rate": self.false_positive_rate, "max_copy_share": self.max_share}
+        limits = {
+            "copy_false_positive_rate": self.false_positive_rate,
+            "max_copy_share": self.max_share,
+            "max_possible_copy_share": self.max_possible_share,
+        }
         training = [] if images.training is None else items_of(images.training)
         if reason := _too_few(len(training), len(images.reference)):
-            check = SharingCheck("copies", None, f"copies not tested, as {reason}", limits)
+            check = VerdictCheck("copies", None, f"copies not tested, as {reason}", limits)
             return undetermined("copies", "Copies", reason, [check])
         sets = {"generated": items_of(images.generated or []), "real": items_of(images.reference), "training": training}
         stacked = {name: torch.stack([item["image"] for item in own]) for name, own in sets.items()}
@@ -116,7 +125,13 @@ class CopyDetection(EvaluationPart):
         statement = f"{count} of {total} generated images are copies of training images"
         if not count:
             statement = f"no copy of a training image among {total} generated images"
-        check = SharingCheck("copies", count / total <= self.max_share, statement, limits)
+        share = metrics["share"]["generated"]
+        is_passed: bool | None = share.value <= self.max_share
+        if is_passed and share.high > self.max_possible_share:
+            is_passed = None
+            limit = f"max_possible_copy_share is {self.max_possible_share:.1%}"
+            statement += f", but up to {share.high:.1%} may be: {limit}"
+        check = VerdictCheck("copies", is_passed, statement, limits)
         section = _section(metrics, searches, _closest_pairs(searches, stacked, self.num_pairs, self.in_colour))
         return PartResult("copies", metrics, [section], [f"{statement[0].upper()}{statement[1:]}."], [check])
 

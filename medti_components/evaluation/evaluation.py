@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation: parts that look at the same images, ``metrics.json``, ``report.html`` and a verdict on sharing."""
+"""An evaluation: parts that look at the same images, ``metrics.json``, ``report.html`` and verdicts."""
 
 import json
 import logging
@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Protocol
 
 from medti_components.data.generated.provenance import software_versions
 from medti_components.errors import ConfigError, DataError
+from medti_components.evaluation.learned_words import LearnedWords
+from medti_components.evaluation.verdict import Verdict, VerdictCheck
 from medti_components.files import write_text_atomically
 from medti_components.metrics.interval_estimate import IntervalEstimate, plain_metrics
 from medti_components.visualize.report import Report, Section
 
 logger = logging.getLogger(__name__)
-
-SAFE, NOT_SAFE = "safe to share", "not safe to share"
 
 
 class Images(Protocol):
@@ -43,6 +43,7 @@ class EvaluatedImages:
         training: the real images that the words were learned from, or None.
         concepts: tokens of the concepts, the negative one first.
         output_dir: folder of the evaluation, where a part may leave a file.
+        words: the words that the generated images are of; None where no file of them is given.
     """
 
     generated: Images | None
@@ -50,28 +51,12 @@ class EvaluatedImages:
     training: Images | None
     concepts: Sequence[str]
     output_dir: str | Path
+    words: LearnedWords | None = None
 
     @property
     def folder(self) -> Path:
         """The folder of the evaluation."""
         return Path(self.output_dir)
-
-
-@dataclass(frozen=True)
-class SharingCheck:
-    """One thing that sharing depends on.
-
-    Args:
-        name: what it is, e.g. "copies".
-        is_passed: the outcome; None where it was not tested.
-        statement: what was found or why it was not tested, a few words without a full stop.
-        limits: the thresholds that the config states, by key.
-    """
-
-    name: str
-    is_passed: bool | None
-    statement: str
-    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,7 @@ class PartResult:
         metrics: ``IntervalEstimate`` and plain values in mappings of any depth.
         sections: of the report.
         summary: plain sentences for the head of the report, the most important first.
-        checks: what it says of whether the images and words may be shared.
+        checks: what the verdicts depend on.
         settings: what the report shows beside the evaluation's settings.
     """
 
@@ -91,7 +76,7 @@ class PartResult:
     metrics: Mapping[str, Any]
     sections: Sequence[Section] = ()
     summary: Sequence[str] = ()
-    checks: Sequence[SharingCheck] = ()
+    checks: Sequence[VerdictCheck] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -117,7 +102,7 @@ class EvaluationPart(ABC):
         """
 
 
-def undetermined(name: str, heading: str, reason: str, checks: Sequence[SharingCheck] = ()) -> PartResult:
+def undetermined(name: str, heading: str, reason: str, checks: Sequence[VerdictCheck] = ()) -> PartResult:
     """Return the result of a part that could not measure, for a ``reason`` that is no fault.
 
     >>> undetermined("modality", "Left and right", "num_cases is 0").metrics
@@ -130,14 +115,14 @@ class Evaluation:
     """Run parts one after the other, and write ``metrics.json`` and ``report.html`` after each.
 
     A part that fails spoils nothing that was measured before it. In ``metrics.json`` come first the keys of parts
-    without a name, then "settings" and "versions", then each other part under its name. The verdict on what the parts
-    found comes last, in both files and as the last line of the log.
+    without a name, then "settings" and "versions", then each other part under its name. The verdicts on what the parts
+    found come last in ``metrics.json`` ("verdict" on sharing, "quality_verdict") and in the log, first in the report.
 
     Args:
         images: what all parts look at.
         parts: in the order of the report.
         settings: recorded in ``metrics.json`` as they are.
-        verdict: joins the parts' checks, or None.
+        verdicts: join the parts' checks.
         title: of the report.
         warning: stands beneath the title.
     """
@@ -147,14 +132,14 @@ class Evaluation:
         images: EvaluatedImages,
         parts: Sequence[EvaluationPart],
         settings: Mapping[str, Any] | None = None,
-        verdict: "SharingVerdict | None" = None,
+        verdicts: Sequence[Verdict] = (),
         title: str = "Generated images beside real ones",
         warning: str = "Synthetic images, for research. Not for diagnosis.",
     ) -> None:
         self.images = images
         self.parts = [part for part in parts if images.generated is not None or not part.needs_generated]
         self.settings = dict(settings or {})
-        self.verdict = verdict
+        self.verdicts = list(verdicts)
         self.title = title
         self.warning = warning
 
@@ -179,7 +164,8 @@ class Evaluation:
         of_all: dict[str, Any] = {}
         facts: dict[str, Any] = {"settings": self.settings, "versions": software_versions()}
         of_parts: dict[str, Any] = {}
-        checks: list[SharingCheck] = []
+        words = self.images.words
+        checks: list[VerdictCheck] = [] if words is None else [words.check]
         for part in self.parts:
             result = part(self.images)
             plain = plain_metrics(result.metrics)
@@ -195,11 +181,17 @@ class Evaluation:
             self._write({**of_all, **facts, **of_parts}, report)
         logger.info("Report: %s", self.images.folder / "report.html")
         document = {**of_all, **facts, **of_parts}
-        if self.verdict is not None:
-            document["verdict"] = self.verdict(checks)
-            report.judge(document["verdict"]["verdict"], document["verdict"]["is_safe"])
+        for verdict in self.verdicts:
+            found = verdict(checks)
+            if verdict.about == "sharing":
+                found["embedding_sha256"] = {} if words is None else words.sha256
+            document["verdict" if verdict.about == "sharing" else f"{verdict.about}_verdict"] = found
+            report.judge(
+                verdict.about, found["statement"], {verdict.good: True, verdict.bad: False}.get(found["verdict"])
+            )
+            logger.info("Verdict on %s: %s", verdict.about, found["statement"])
+        if self.verdicts:
             self._write(document, report)
-            logger.info("Verdict: %s", document["verdict"]["verdict"])
         return document
 
     def _write(self, document: Mapping[str, Any], report: Report) -> None:
@@ -253,44 +245,3 @@ def check_picture_folders(**folders: str | Path | None) -> None:
     for name, folder in folders.items():
         if folder is None:
             raise ConfigError(f"comparing needs {name}, got null: set --{name} to a folder of pictures")
-
-
-class SharingVerdict:
-    """Join the checks of all parts: safe where none failed and none that is required is missing.
-
-    Args:
-        required: names of the checks without which nothing is called safe.
-
-    >>> verdict = SharingVerdict()
-    >>> verdict([SharingCheck("copies", False, "3 of 200 images are copies")])["verdict"]
-    'not safe to share: 3 of 200 images are copies'
-    >>> verdict([])["verdict"]
-    'not safe to share: copies not tested'
-    """
-
-    def __init__(self, required: Sequence[str] = ("copies",)) -> None:
-        self.required = list(required)
-
-    def __call__(self, checks: Sequence[SharingCheck]) -> dict[str, Any]:
-        """Return what ``metrics.json`` holds under "verdict": the text, whether it is good, and every check."""
-        absent = [name for name in self.required if name not in {check.name for check in checks}]
-        every = [*checks, *(SharingCheck(name, None, f"{name} not tested") for name in absent)]
-        failed = [check for check in every if check.is_passed is False]
-        missing = [check for check in every if check.is_passed is None]
-        reasons = failed + [check for check in missing if check.name in self.required]
-        untold = [check for check in missing if check not in reasons]
-        text = f"{NOT_SAFE}: {_joined(reasons)}" if reasons else f"{SAFE}, as far as tested" if untold else SAFE
-        return {
-            "verdict": f"{text} ({_joined(untold)})" if untold else text,
-            "is_safe": not reasons,
-            "checks": {check.name: _plain(check) for check in every},
-        }
-
-
-def _joined(checks: Sequence[SharingCheck]) -> str:
-    return "; ".join(check.statement for check in checks)
-
-
-def _plain(check: SharingCheck) -> dict[str, Any]:
-    outcome = {True: "passed", False: "failed", None: "not tested"}[check.is_passed]
-    return {"outcome": outcome, "statement": check.statement, "limits": dict(check.limits)}

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from medti_components.errors import DataError
+from medti_components.errors import ConfigError, DataError
 from medti_components.evaluation.evaluation import EvaluatedImages, EvaluationPart, Images, PartResult
 from medti_components.evaluation.image_features import ImageFeatures
+from medti_components.evaluation.verdict import VerdictCheck
 from medti_components.metrics.frechet_distance import FrechetDistance
 from medti_components.metrics.image_diversity import ImageDiversity
 from medti_components.metrics.interval_estimate import IntervalEstimate
@@ -116,6 +117,11 @@ class ImageQuality(EvaluationPart):
         reference: taken in place of the evaluation's held-out real images; an image without a concept counts for all.
         num_neighbours: nearest neighbours of precision, recall, density and coverage.
         seed: draws subsets.
+        min_precision: least precision of each concept's images, in [0, 1], for the verdict on quality.
+        min_coverage: least coverage, likewise.
+
+    Raises:
+        ConfigError: one of the two is out of range.
     """
 
     def __init__(
@@ -124,7 +130,13 @@ class ImageQuality(EvaluationPart):
         reference: Images | None = None,
         num_neighbours: int = 5,
         seed: int = 0,
+        min_precision: float = 0.5,
+        min_coverage: float = 0.5,
     ) -> None:
+        self.limits = {"min_precision": min_precision, "min_coverage": min_coverage}
+        for key, limit in self.limits.items():
+            if not 0 <= limit <= 1:
+                raise ConfigError(f"{key} must be in [0, 1], got {limit}")
         self.features = features
         self.reference = reference
         self.seed = seed
@@ -157,7 +169,22 @@ class ImageQuality(EvaluationPart):
         metrics = {each: self._metrics(each, generated[each], reference[each], training.get(each)) for each in enough}
         network = {"features": self.features.network.name, "features_sha256": self.features.network.fingerprint}
         section = _section(metrics, self.features.network.name)
-        return PartResult("quality", {**network, **metrics}, [section], _summary(metrics))
+        check = self._check({concept: metrics.get(concept, {}).get("generated", {}) for concept in concepts})
+        return PartResult("quality", {**network, **metrics}, [section], _summary(metrics), [check])
+
+    def _check(self, scores: Mapping[str, Mapping[str, IntervalEstimate]]) -> VerdictCheck:
+        """Judge precision and coverage of each concept by their intervals."""
+        found: dict[bool | None, list[str]] = {False: [], None: [], True: []}
+        for concept, own in scores.items():
+            for name in ("precision", "coverage"):
+                least, score = self.limits[f"min_{name}"], own.get(name)
+                if score is None:
+                    found[None].append(f"too few images of {concept} for its {name}")
+                else:
+                    outcome = False if score.high < least else True if score.low >= least else None
+                    found[outcome].append(f"{name} of {concept} is {score}, min_{name} {least:g}")
+        outcome = next(outcome for outcome in found if found[outcome])
+        return VerdictCheck("quality", outcome, "; ".join(found[outcome]), self.limits)
 
     def _metrics(
         self, concept: str, generated: Tensor, reference: Tensor, training: Tensor | None

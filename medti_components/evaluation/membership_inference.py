@@ -18,10 +18,10 @@ from medti_components.evaluation.evaluation import (
     EvaluationPart,
     Images,
     PartResult,
-    SharingCheck,
     items_of,
     undetermined,
 )
+from medti_components.evaluation.verdict import VerdictCheck
 from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.roc_auc import RocAuc
@@ -98,7 +98,8 @@ class MembershipInference(EvaluationPart):
         embeddings: folder of the learned words, a file or several; None leaves the test out.
         base_model: folder or hub id of the base model that they were learned on.
         base_revision: commit, tag or branch on the hub.
-        max_auc: limit for the lower end of the intervals, in [0.5, 1], up to which sharing counts as safe.
+        max_auc: limit for the intervals, in [0.5, 1]: sharing is safe where their upper ends don't pass it, not safe
+            where a lower end does.
         num_draws: draws of noise and timestep.
         auc: on minus the loss and on the gain.
         dtype: precision of the base model.
@@ -182,15 +183,19 @@ class MembershipInference(EvaluationPart):
                 )
                 for name, own in scores.items()
             }
-        told = {concept: max(own.values(), key=lambda each: each.low) for concept, own in metrics.items()}
-        worst = max(told, key=lambda concept: told[concept].low)
-        is_passed = told[worst].low <= self.max_auc
-        statement = f"{worst} {'does not tell' if is_passed else 'tells'} its training images: AUC {told[worst]}"
+        found = [(concept, each) for concept, own in metrics.items() for each in own.values()]
+        is_passed: bool | None = False
+        worst = max(found, key=lambda each: each[1].low)
+        if worst[1].low <= self.max_auc:
+            worst = max(found, key=lambda each: each[1].high)
+            is_passed = True if worst[1].high <= self.max_auc else None
+        says = {True: "does not tell", False: "tells", None: "may tell"}[is_passed]
+        statement = f"{worst[0]} {says} its training images: AUC {worst[1]}"
         checks = [self._check(is_passed, statement)]
         return PartResult("membership", metrics, [_section(metrics)], [f"{statement}."], checks)
 
-    def _check(self, is_passed: bool | None, statement: str) -> SharingCheck:
-        return SharingCheck("membership", is_passed, statement, {"max_membership_auc": self.max_auc})
+    def _check(self, is_passed: bool | None, statement: str) -> VerdictCheck:
+        return VerdictCheck("membership", is_passed, statement, {"max_membership_auc": self.max_auc})
 
     def _fitting(self, images: Images, model: FrozenLatentDiffusion, concepts: Sequence[str]) -> list[dict[str, Any]]:
         """Return the items of the concepts, which must be of the base model's size."""
@@ -199,7 +204,7 @@ class MembershipInference(EvaluationPart):
         if edge != model.image_size:
             raise DataError(
                 f"membership is tested on images of {model.image_size} pixels, the base model's, got {edge}: set "
-                f"--image_size {model.image_size}, or --embeddings null"
+                f"--image_size {model.image_size}, or take '@membership' out of parts"
             )
         return own
 

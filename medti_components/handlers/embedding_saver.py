@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the learned embeddings at the end of a run."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -13,6 +15,7 @@ import medti_components
 from medti_components.data.latent_cache import LatentCache
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.networks.embedding_files.embedding_file import concept_name, save_embedding
+from medti_components.networks.embedding_files.trained_cases import TrainedCases
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -30,7 +33,7 @@ class EmbeddingSaver:
         latents: the training images.
         history: gives the held-out loss.
         output_dir: the run's folder.
-        provenance: further facts, each made a string: seed, preprocessing, data licence, learning rate ...
+        provenance: further facts, each made a string, JSON where it is a list: seed, preprocessing, data licence ...
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class EmbeddingSaver:
         """
         for embedding in engine.network:
             path = self.folder / f"{concept_name(embedding.token)}.safetensors"
-            save_embedding(
-                path, embedding.token, embedding.rows, self.metadata(embedding.token, engine.state.iteration)
-            )
+            salt = hashlib.sha256(embedding.rows.detach().float().cpu().numpy().tobytes()).hexdigest()[:32]
+            cases = TrainedCases.of(self.latents.cases(embedding.token), salt)
+            metadata = self.metadata(embedding.token, engine.state.iteration) | cases.metadata
+            save_embedding(path, embedding.token, embedding.rows, metadata)
             logger.info("wrote '%s'", path)
 
     def metadata(self, token: str, steps: int) -> dict[str, str]:
@@ -83,4 +87,4 @@ class EmbeddingSaver:
             facts["held_out_loss"] = f"{latest[1]:.6f}"
             for name, losses in self.history.references.items():
                 facts[f"held_out_loss_of_{name.replace(' ', '_')}"] = f"{losses[token]:.6f}"
-        return {key: value if isinstance(value, str) else str(value) for key, value in facts.items()}
+        return {key: json.dumps(value) if isinstance(value, list) else str(value) for key, value in facts.items()}

@@ -96,16 +96,16 @@ class Report:
         self.settings = None if settings is None else dict(settings)
         self.sections: list[Section] = []
         self.summary: list[str] = []
-        self.verdict: tuple[str, bool] | None = None
+        self.verdicts: dict[str, tuple[str, str]] = {}
 
     def add(self, sections: Sequence[Section], summary: Sequence[str] = ()) -> None:
         """Add sections, and sentences to the summary at the head of the page."""
         self.sections += sections
         self.summary += summary
 
-    def judge(self, verdict: str, is_good: bool) -> None:
-        """Put a verdict above all else; it takes the place of an earlier one."""
-        self.verdict = verdict, is_good
+    def judge(self, about: str, verdict: str, is_good: bool | None) -> None:
+        """Put a verdict above all else; it takes the place of an earlier one about the same. None is neither."""
+        self.verdicts[about] = verdict, {True: "good", False: "bad", None: "open"}[is_good]
 
     def render(self) -> str:
         """Return the page."""
@@ -123,7 +123,7 @@ class Report:
         return environment.get_template(_TEMPLATE.name).render(
             title=self.title,
             warning=self.warning,
-            verdict=self.verdict,
+            verdicts=self.verdicts,
             summary=self.summary,
             sections=sections,
             titles=[section.title for section in sections if section.title is not None],

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def given(words, overlay, tmp_path):
         "version": "0.1.0",
         "embeddings": words,
         "overlays": overlay,
+        "override_verdict": "true",
     }
 
 
@@ -267,23 +269,49 @@ def test_metrics_of_the_evaluation_are_in_the_model_card(package, tmp_path):
     assert "Not checked for copies" in card
 
 
-@pytest.mark.parametrize("verdict", ["safe to share", {"verdict": "Safe to share: no copy among 100"}])
-def test_verdict_that_sharing_is_safe_is_in_the_model_card(package, tmp_path, verdict):
-    folder, said = package(evaluation=write_metrics(tmp_path / "evaluated", verdict=verdict))
-    text = verdict if isinstance(verdict, str) else verdict["verdict"]
-    assert f'The evaluation\'s verdict: "{text}".' in (folder / "docs" / "README.md").read_text()
-    assert f"Verdict on copies: {text}" in said
+def verdict_on(words, verdict, statement):
+    hashes = {word.token: word.sha256 for word in map(load_embedding, sorted(words.iterdir()))}
+    return {"verdict": verdict, "statement": f"{verdict}: {statement}", "embedding_sha256": hashes}
 
 
-def test_what_is_not_safe_to_share_is_packed_only_by_override_and_the_card_says_so(package, line_of, tmp_path):
-    evaluated = write_metrics(tmp_path / "evaluated", verdict="not safe to share: 3 copies")
-    assert line_of(evaluation=evaluated) == (
-        f"'{evaluated}/metrics.json' says 'not safe to share: 3 copies': share other weights, or give "
-        "--override_verdict true, which the model card states"
-    )
-    folder, _ = package(evaluation=evaluated, override_verdict="true")
+def test_words_that_are_safe_under_the_thresholds_are_packed_and_the_card_says_so(package, words, tmp_path):
+    verdicts = {
+        "verdict": verdict_on(words, "safe under the thresholds", "no copy among 200"),
+        "quality_verdict": {"verdict": "not good", "statement": "not good: precision of <a> is 0"},
+    }
+    folder, said = package(evaluation=write_metrics(tmp_path / "evaluated", **verdicts), override_verdict="false")
     card = (folder / "docs" / "README.md").read_text()
-    assert '"not safe to share: 3 copies".** Its makers packed it all the same, by `--override_verdict true`.' in card
+    assert 'verdict on sharing: "safe under the thresholds: no copy among 200".' in card
+    assert 'verdict on quality: "not good: precision of <a> is 0".' in card
+    assert "all the same" not in card
+    assert "Verdict on sharing: safe under the thresholds: no copy among 200\nVerdict on quality: not good: " in said
+
+
+@pytest.mark.parametrize("verdict", ["not safe", "not shown"])
+def test_only_words_that_are_safe_are_packed_unless_overridden_and_the_card_says_so(
+    package, line_of, words, tmp_path, verdict
+):
+    evaluated = write_metrics(tmp_path / "evaluated", verdict=verdict_on(words, verdict, "3 copies"))
+    override = "or give --override_verdict true, which the model card states"
+    assert line_of(evaluation=evaluated, override_verdict="false") == (
+        f"'{evaluated}/metrics.json' says '{verdict}: 3 copies': share other words, {override}"
+    )
+    assert line_of(override_verdict="false") == (
+        "words are shared where an evaluation found them 'safe under the thresholds': give its output_dir by "
+        f"--evaluation, {override}"
+    )
+    folder, _ = package(evaluation=evaluated)
+    card = (folder / "docs" / "README.md").read_text()
+    assert f'verdict on sharing: "{verdict}: 3 copies".\n\n**Its makers share it all the same, by `--ov' in card
+
+
+def test_an_evaluation_of_other_words_says_nothing_of_these(line_of, words, tmp_path):
+    verdict = verdict_on(words, "safe under the thresholds", "no copy")
+    evaluated = write_metrics(tmp_path / "evaluated", verdict={**verdict, "embedding_sha256": {TOKENS[0]: "0" * 64}})
+    assert re.match(
+        r"'.*metrics.json' is not of '.*.safetensors' \(sha256 \w{12}\): evaluate that word, by --embeddings of",
+        line_of(evaluation=evaluated),
+    )
 
 
 def test_planted_training_image_is_not_packed(line_of, tmp_path):

@@ -183,7 +183,6 @@ def test_unfit_pictures_end_in_one_line_before_anything_long(line_of, evaluating
         ({"image_size": 64}, r".* must be square and at least 64 pixels wide, got 32x32 pixels: set --image_size 32"),
         ({"generated_dri": "a"}, r"unknown key 'generated_dri': did you mean 'generated_dir'\?"),
         ({"num_test_cases": 3}, r"there must be 4 or more real images of <prostate_mri_negative> .*--num_test_cases$"),
-        ({"required_checks": ["copys"]}, r"required_checks must be one of copies, membership in entry 0, got \['copys"),
         (
             {"dataset_dir": "no/such"},
             r"dataset_dir 'no/such' does not exist: .* by the run id comparing, on --reference",
@@ -227,7 +226,7 @@ def test_folder_of_pictures_stands_in_for_the_data_set(run_config, evaluating, g
     keys = {**evaluating, "dataset_dir": "no/such", "classifier_dataset_dir": None, "reference_dir": tmp_path / "real"}
     run_config("comparing", [EVALUATE], **keys)
     metrics = json.loads((evaluating["output_dir"] / "metrics.json").read_text())
-    assert set(metrics) == {"settings", "versions", "quality"}
+    assert set(metrics) == {"settings", "versions", "quality", "quality_verdict"}
     assert metrics["quality"][CONCEPTS[0]]["generated"]["kid"]["n"] == {"images": 7, "reference": 6}
     assert (evaluating["output_dir"] / "report.html").is_file()
     assert not (evaluating["output_dir"] / "classifier.safetensors").exists()

@@ -54,18 +54,32 @@ def test_copies_are_found_among_others(tmp_path):
     (check,) = result.checks
     assert (check.name, check.is_passed) == ("copies", False)
     assert check.statement == "2 of 14 generated images are copies of training images"
-    assert check.limits == {"copy_false_positive_rate": 0.008, "max_copy_share": 0.0}
+    assert check.limits == {
+        "copy_false_positive_rate": 0.008,
+        "max_copy_share": 0.0,
+        "max_possible_copy_share": 0.02,
+    }
 
 
 def test_images_of_their_own_pass(tmp_path):
-    result = detection()(evaluated(OTHERS, tmp_path))
+    result = detection(max_possible_share=0.27)(evaluated(OTHERS, tmp_path))
     assert result.metrics["copies"] == []
     assert result.checks[0].is_passed
     assert result.checks[0].statement == "no copy of a training image among 12 generated images"
 
 
+def test_few_images_without_a_copy_show_nothing(tmp_path):
+    (check,) = detection()(evaluated(OTHERS, tmp_path)).checks
+    assert check.is_passed is None
+    possible = 1 - 0.025 ** (1 / 12)  # Clopper and Pearson's upper end of 0 in 12
+    assert check.statement == (
+        f"no copy of a training image among 12 generated images, but up to {possible:.1%} may be: "
+        "max_possible_copy_share is 2.0%"
+    )
+
+
 def test_a_share_of_copies_may_be_allowed(tmp_path):
-    result = detection(max_share=0.2)(evaluated(torch.cat([OTHERS, COPIES]), tmp_path))
+    result = detection(max_share=0.2, max_possible_share=0.5)(evaluated(torch.cat([OTHERS, COPIES]), tmp_path))
     assert result.checks[0].is_passed
     assert result.checks[0].statement.startswith("2 of 14")
 
@@ -125,6 +139,7 @@ def test_too_few_images_are_no_test(tmp_path, training, held_out, reason):
     [
         ({"false_positive_rate": 0.3}, "copy_false_positive_rate must be in (0, 0.2), got 0.3"),
         ({"max_share": -0.1}, "max_copy_share must be in [0, 1], got -0.1"),
+        ({"max_possible_share": 0.0}, "max_possible_copy_share must be in (0, 1], got 0.0"),
     ],
 )
 def test_setting_out_of_range(settings, message):

@@ -15,9 +15,8 @@ from medti_components.evaluation.evaluation import (
     Evaluation,
     EvaluationPart,
     PartResult,
-    SharingCheck,
-    SharingVerdict,
 )
+from medti_components.evaluation.verdict import VerdictCheck, on_quality, on_sharing
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.visualize.report import Section
 
@@ -27,7 +26,7 @@ IMAGES = [{"image": torch.zeros(3, 8, 8), "concept": "<ill>"}]
 class Counting(EvaluationPart):
     """Counts the images; it has checks, and a name or keys of its own."""
 
-    def __init__(self, name: str | None, checks: Sequence[SharingCheck] = (), needs_generated: bool = True) -> None:
+    def __init__(self, name: str | None, checks: Sequence[VerdictCheck] = (), needs_generated: bool = True) -> None:
         self.name = name
         self.checks = checks
         self.needs_generated = needs_generated  # type: ignore[misc]
@@ -82,16 +81,20 @@ def test_what_was_measured_is_kept_when_a_part_fails(tmp_path):
     assert headings(tmp_path) == ["In short", "first", "Settings"]
 
 
-def test_verdict_on_the_parts_comes_last(tmp_path, caplog):
-    checks = [SharingCheck("copies", False, "3 of 16 are copies")]
+def test_verdicts_on_the_parts_come_last(tmp_path, caplog):
+    checks = [VerdictCheck("copies", False, "3 of 16 are copies")]
     with caplog.at_level(logging.INFO):
-        metrics = evaluation(tmp_path, Counting("copies", checks), verdict=SharingVerdict()).run()
-    assert metrics["verdict"]["verdict"] == "not safe to share: 3 of 16 are copies"
+        metrics = evaluation(tmp_path, Counting("copies", checks), verdicts=[on_sharing(), on_quality()]).run()
+    assert metrics["verdict"]["statement"] == "not safe: 3 of 16 are copies"
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert list(metrics)[-1] == "verdict"
-    assert caplog.messages[-1] == "Verdict: not safe to share: 3 of 16 are copies"
+    assert list(metrics)[-2:] == ["verdict", "quality_verdict"]
+    assert caplog.messages[-2:] == [
+        "Verdict on sharing: not safe: 3 of 16 are copies",
+        "Verdict on quality: not shown: quality not tested",
+    ]
     page = (tmp_path / "report.html").read_text()
-    assert '<p class="verdict bad">Verdict: not safe to share: 3 of 16 are copies</p>' in page
+    assert '<p class="verdict bad">Verdict on sharing: not safe: 3 of 16 are copies</p>' in page
+    assert '<p class="verdict open">Verdict on quality: not shown: quality not tested</p>' in page
 
 
 @pytest.mark.parametrize("name", ["first", "settings"])

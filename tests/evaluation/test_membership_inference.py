@@ -52,8 +52,8 @@ def test_a_word_that_knows_nothing_tells_nothing(words, micro_base, tmp_path):
         assert set(figures) == {"loss", "gain"}
         assert figures["gain"].counts == {"training": 4, "held-out": 4}
     (check,) = result.checks
-    assert check.is_passed
-    assert re.match(r"<\w+> does not tell its training images: AUC ", check.statement)
+    assert check.is_passed is None  # four images against four leave room for any area
+    assert re.match(r"<\w+> may tell its training images: AUC ", check.statement)
     assert check.limits == {"max_membership_auc": 0.6}
     assert [section.title for section in result.sections] == ["Membership"]
 
@@ -72,6 +72,12 @@ def test_a_word_that_tells_is_not_safe(words, micro_base, tmp_path, monkeypatch)
     assert result.metrics["<healthy>"]["loss"].value == pytest.approx(0.5)
     assert result.checks[0].is_passed is False
     assert result.checks[0].statement.startswith("<ill> tells its training images: AUC 1.000 [")
+
+
+def test_a_word_is_safe_where_no_interval_passes_the_limit(words, micro_base, tmp_path):
+    (check,) = inference(words, micro_base, max_auc=1.0)(evaluated(tmp_path)).checks
+    assert check.is_passed
+    assert re.match(r"<\w+> does not tell its training images: AUC ", check.statement)
 
 
 def test_images_of_other_concepts_are_left_out(words, micro_base, tmp_path):
@@ -108,7 +114,7 @@ def test_a_word_of_another_base_model(words, micro_base, tmp_path):
 def test_images_of_another_size(words, micro_base, tmp_path):
     message = (
         "membership is tested on images of 32 pixels, the base model's, got 64: set --image_size 32, or "
-        "--embeddings null"
+        "take '@membership' out of parts"
     )
     with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
         inference(words, micro_base)(evaluated(tmp_path, training=items(2, edge=64)))

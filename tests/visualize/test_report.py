@@ -71,20 +71,20 @@ def test_contents_list_the_sections_of_parts_added_later(report):
 
 def test_verdict_comes_first_then_the_summary_in_order(report):
     report.add([Section("Second")], ["Of the second."])
-    report.judge("not safe to share", is_good=False)
-    report.judge("safe to share", is_good=True)
+    report.judge("sharing", "not safe", is_good=False)
+    report.judge("sharing", "safe", is_good=True)
+    report.judge("quality", "not shown", is_good=None)
     page = report.render()
-    assert order(
-        page, "<h1>", "Verdict: safe", "One &amp; two", "Of the second.", "<nav", "<h2>Second</h2>", "not safe"
-    ) == [
+    parts = [
         "<h1>",
-        "Verdict: safe",
+        "Verdict on sharing: safe",
+        "Verdict on quality: not shown",
         "One &amp; two",
         "Of the second.",
         "<nav",
-        "<h2>Second</h2>",
     ]
-    assert '<p class="verdict good">' in page
+    assert order(page, *parts, "<h2>Second</h2>", "not safe") == [*parts, "<h2>Second</h2>"]
+    assert '<p class="verdict good">' in page and '<p class="verdict open">' in page
 
 
 def test_a_page_without_summary_or_settings_has_no_list_of_them():

@@ -21,7 +21,7 @@ def page(tmp_path):
     sections = [Section(None, [HOW_TO_READ]), Section("Pictures", [row]), Section("Metrics", [table])]
     report.add(sections, ["All is well."])
     report.add([Section("More")], ["More is well."])
-    report.judge("safe to share", is_good=True)
+    report.judge("sharing", "safe", is_good=True)
     path = tmp_path / "report.html"
     report.write(path)
     return path
@@ -54,7 +54,7 @@ def test_report_loads_alone_and_reads_well(browser, page):  # noqa: F811
     places = "return [...document.querySelectorAll('nav a')].map(a => document.querySelector(a.hash) !== null)"
     assert browser.execute_script(places) == [True] * 4
     above = browser.execute_script("return document.body.innerText").split("Pictures")[0]
-    assert above.index("Verdict: safe to share") < above.index("All is well.") < above.index("More is well.")
+    assert above.index("Verdict on sharing: safe") < above.index("All is well.") < above.index("More is well.")
     for scheme in ("light", "dark"):
         feature = {"name": "prefers-color-scheme", "value": scheme}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})

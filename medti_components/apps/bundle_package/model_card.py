@@ -11,41 +11,33 @@ from typing import Any
 from medti_components.apps.bundle_checks.contents import RUN_IDS
 from medti_components.apps.bundle_package.packed_weights import PackedWeights
 from medti_components.errors import BundleError
+from medti_components.evaluation.verdict import SAFE
 from medti_components.networks.embedding_files.embedding_file import EmbeddingFile, printable
 
 METRICS = "metrics.json"
-SAFE = "safe to share"
-NOT_METRICS = ("settings", "versions", "verdict")
+VERDICTS = {"sharing": "verdict", "quality": "quality_verdict"}
+NOT_METRICS = ("settings", "versions", *VERDICTS.values())
 
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """The metrics of ``metrics.json`` and its verdict on copies.
+    """The metrics of ``metrics.json`` and its verdicts.
 
     Args:
         metrics: name, value with its interval, and number of images, as texts.
-        verdict: a text; None where copies were not looked for.
+        verdicts: the statements on sharing and on quality, by what they are about.
+        is_safe: whether the verdict on sharing is that the words are safe under the thresholds.
+        embedding_sha256: hashes of the words that were evaluated, by token.
     """
 
     metrics: list[tuple[str, str, str]] = field(default_factory=list)
-    verdict: str | None = None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether there is a verdict, and it is not that sharing is safe.
-
-        >>> EvaluationSummary(verdict="not safe to share: 3 copies").is_refused
-        True
-        >>> EvaluationSummary(verdict="Safe to share").is_refused, EvaluationSummary().is_refused
-        (False, False)
-        """
-        return self.verdict is not None and not self.verdict.strip().lower().startswith(SAFE)
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    is_safe: bool = False
+    embedding_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_evaluation(folder: str | Path) -> EvaluationSummary:
     """Read the ``metrics.json`` that an evaluating run left.
-
-    Its key "verdict" may be missing; it is a text, or an object with a text "verdict".
 
     Raises:
         BundleError: there is none, or it can't be read.
@@ -59,28 +51,53 @@ def read_evaluation(folder: str | Path) -> EvaluationSummary:
         ) from error
     if not isinstance(content, dict):
         raise BundleError(f"'{path}' must hold a JSON object, got {type(content).__name__}: evaluate again")
-    verdict = content.get("verdict")
-    if isinstance(verdict, Mapping):
-        verdict = verdict.get("verdict", json.dumps(verdict))
     try:
         metrics = [row for key, value in content.items() if key not in NOT_METRICS for row in _metrics(value, key)]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"'{path}' has a metric that can't be read ({error}): evaluate again") from error
-    return EvaluationSummary(metrics, None if verdict is None else str(verdict))
+        found = {about: content[key] for about, key in VERDICTS.items() if key in content}
+        sharing = found.get("sharing", {})
+        return EvaluationSummary(
+            metrics,
+            {about: str(verdict["statement"]) for about, verdict in found.items()},
+            sharing.get("verdict") == SAFE,
+            sharing.get("embedding_sha256", {}),
+        )
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise BundleError(f"'{path}' has a metric or verdict that can't be read ({error}): evaluate again") from error
 
 
-def shareable_evaluation(folder: str, override_verdict: bool) -> EvaluationSummary | None:
+def shareable_evaluation(
+    folder: str, words: Sequence[EmbeddingFile], override_verdict: bool
+) -> EvaluationSummary | None:
     """Read an evaluation's ``metrics.json``; return None where no folder is given.
 
+    Args:
+        folder: an evaluation's ``output_dir``, or "".
+        words: what is to be shared; empty where it is no words.
+        override_verdict: go on whatever the verdict on sharing is; the model card says so.
+
     Raises:
-        BundleError: it can't be read, or says that the weights are not safe to share and this is not overridden.
+        BundleError: it can't be read or is of other words, or it does not find the words safe to share and this is not
+            overridden.
     """
     summary = read_evaluation(folder) if folder else None
-    if summary is not None and summary.is_refused and not override_verdict:
-        raise BundleError(
-            f"'{Path(folder) / METRICS}' says '{summary.verdict}': share other weights, or give "
-            "--override_verdict true, which the model card states"
-        )
+    override = "or give --override_verdict true, which the model card states"
+    if summary is None:
+        if words and not override_verdict:
+            raise BundleError(
+                f"words are shared where an evaluation found them '{SAFE}': give its output_dir by --evaluation, "
+                f"{override}"
+            )
+        return None
+    for word in words:
+        evaluated = summary.embedding_sha256.get(word.token)
+        if evaluated != word.sha256 and (evaluated is not None or not override_verdict):
+            raise BundleError(
+                f"'{Path(folder) / METRICS}' is not of '{word.path}' (sha256 {word.sha256[:12]}): evaluate that word, "
+                "by --embeddings of the evaluating run" + ("" if evaluated else f", {override}")
+            )
+    if words and not summary.is_safe and not override_verdict:
+        said = summary.verdicts.get("sharing", "nothing about sharing")
+        raise BundleError(f"'{Path(folder) / METRICS}' says '{printable(said, 400)}': share other words, {override}")
     return summary
 
 
@@ -101,7 +118,7 @@ def _metrics(value: Any, name: str) -> Iterator[tuple[str, str, str]]:
 UNKNOWN = "unknown"
 KEPT = ("Data", "Keys", "Limits", "Intended use and limits", "References", "License")
 RESULTS = {"train.json": "T", "inference.json": "O", "evaluate.json": "E"}
-PACKED_ALL_THE_SAME = "Its makers packed it all the same, by `--override_verdict true`."
+PACKED_ALL_THE_SAME = "Its makers share it all the same, by `--override_verdict true`."
 NOT_CHECKED = "Not checked for copies: whether generated images repeat training images is not known."
 
 
@@ -142,7 +159,7 @@ class ModelCard:
             f"## Model overview\n\n{self._contents()}\n\n{sections.get('Model overview', '')}",
             self._section("Data", sections),
             f"## Use\n\n{self._commands()}",
-            f"## Performance\n\n{metrics}\n\n### Copies of training images\n\n{copies_text(self.evaluation)}",
+            f"## Performance\n\n{metrics}\n\n### Verdicts\n\n{sharing_text(self.evaluation, bool(self.weights.words))}",
             *(self._section(title, sections) for title in KEPT[1:]),
         ]
         return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -207,16 +224,19 @@ def metrics_text(evaluation: EvaluationSummary | None) -> str:
     return _table(["metric", "value [interval]", "images"], [list(row) for row in evaluation.metrics])
 
 
-def copies_text(evaluation: EvaluationSummary | None) -> str:
-    """Return what an evaluation found on copies of training images.
+def sharing_text(evaluation: EvaluationSummary | None, are_words: bool) -> str:
+    """Return what an evaluation concluded.
 
-    >>> print(copies_text(EvaluationSummary(verdict="safe to share")))
-    The evaluation's verdict: "safe to share".
+    >>> print(sharing_text(EvaluationSummary([], {"sharing": "safe under the thresholds: no copy"}, True), True))
+    The evaluation's verdict on sharing: "safe under the thresholds: no copy".
     """
-    if evaluation is None or evaluation.verdict is None:
-        return NOT_CHECKED
-    verdict = f'The evaluation\'s verdict: "{_cell(evaluation.verdict)}".'
-    return f"**{verdict}** {PACKED_ALL_THE_SAME}" if evaluation.is_refused else verdict
+    verdicts = {} if evaluation is None else evaluation.verdicts
+    lines = [f'The evaluation\'s verdict on {about}: "{_cell(said)}".' for about, said in verdicts.items()]
+    if "sharing" not in verdicts:
+        lines.append(NOT_CHECKED)
+    if are_words and (evaluation is None or not evaluation.is_safe):
+        lines.append(f"**{PACKED_ALL_THE_SAME}**")
+    return "\n\n".join(lines)
 
 
 def _facts(word: EmbeddingFile) -> dict[str, str]:
@@ -245,4 +265,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return printable(" ".join(text.split())).replace("|", "\\|")
+    return printable(" ".join(text.split()), 1000).replace("|", "\\|")

@@ -22,8 +22,9 @@ from medti_components.apps.bundle_package.known_patients import KnownPatients
 from medti_components.apps.bundle_package.model_card import (
     PACKED_ALL_THE_SAME,
     EvaluationSummary,
-    copies_text,
     metrics_text,
+    shareable_evaluation,
+    sharing_text,
     words_table,
 )
 from medti_components.apps.bundle_package.packed_weights import STATE_DICT
@@ -102,9 +103,9 @@ A word is worth something only with the base model that it was learned on.
 
 {metrics_text(evaluation)}
 
-### Copies of training images
+### Verdicts
 
-{copies_text(evaluation)}
+{sharing_text(evaluation, are_words=True)}
 
 ## Limits
 
@@ -206,7 +207,7 @@ def bundle_content(
         folder: an empty one, which gets a copy.
         known: names and images of a data set to look for.
         licence: for the page; "" reads LICENSE.
-        override_verdict: accept a bundle that was packed although it is not safe to share.
+        override_verdict: accept a bundle that was packed although no evaluation found it safe to share.
 
     Raises:
         BundleError: it is not packaged, not valid, not safe to share, or has traces of patients.
@@ -220,7 +221,7 @@ def bundle_content(
     page = bundle.folder / "docs" / CARD
     if PACKED_ALL_THE_SAME in page.read_text(encoding="utf-8") and not override_verdict:
         raise BundleError(
-            f"'{source}' says that its evaluation found it not safe to share: share other weights, or give "
+            f"'{source}' says that no evaluation found it safe to share: share other words, or give "
             "--override_verdict true"
         )
     write_text_atomically(bundle.folder / CARD, bundle_card(bundle, licence))
@@ -234,14 +235,24 @@ def words_content(
     folder: Path,
     known: KnownPatients | None,
     repo_id: str,
-    evaluation: EvaluationSummary | None,
+    evaluation: str,
     licence: str,
+    override_verdict: bool,
 ) -> UploadContent:
     """Lay out embeddings in ``folder`` with a page for the hub.
 
+    Args:
+        source: folder or files of the words.
+        folder: an empty one, which gets a copy.
+        known: names and images of a data set to look for.
+        repo_id: of the repository.
+        evaluation: ``output_dir`` of the evaluation of these words, or "".
+        licence: for the page; "" takes that of the words' data.
+        override_verdict: accept words that no evaluation found safe to share.
+
     Raises:
         EmbeddingError: a file is no embedding, or two hold the same.
-        BundleError: a file is a pickle, or has traces of patients.
+        BundleError: a file is a pickle, or has traces of patients; no evaluation found the words safe to share.
     """
     paths = embedding_paths(source)
     for path in paths:
@@ -250,11 +261,12 @@ def words_content(
     for kind, values in {"hold": [word.token for word in words], "are called": [path.name for path in paths]}.items():
         if twice := sorted({value for value in values if values.count(value) > 1}):
             raise EmbeddingError(f"two files {kind} '{twice[0]}': give one of them")
+    summary = shareable_evaluation(evaluation, words, override_verdict)
     ensure_nothing_found(patient_data({path.name: path for path in paths}, None, known), UPLOADED)
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         shutil.copyfile(path, folder / path.name)
-    write_text_atomically(folder / CARD, words_card(repo_id, words, evaluation, licence))
+    write_text_atomically(folder / CARD, words_card(repo_id, words, summary, licence))
     return UploadContent(folder)
 
 

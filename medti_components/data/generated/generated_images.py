@@ -23,7 +23,8 @@ class GeneratedImages(Dataset[dict[str, object]]):
 
     Items are ``{"image": float32 (3, image_size, image_size) in [-1, 1], "concept": token, "label": its index in
     concepts, "file": path}``. Larger images are scaled down by averaging areas; smaller ones are refused. All are read
-    at once, so that a broken file is found before anything long begins. ``conditions`` says what they were made with.
+    at once, so that a broken file is found before anything long begins. ``conditions`` says what they were made with,
+    ``lines`` holds the concept and the line of each.
 
     Args:
         generated_dir: folder with ``provenance.jsonl``; its ``file`` entries are relative to it.
@@ -56,7 +57,7 @@ class GeneratedImages(Dataset[dict[str, object]]):
         self.concepts = list(concepts)
         self.folder = GeneratedFolder(generated_dir, image_size, key, size_key=size_key)
         self._remedy = num_key, len(self.concepts) if counts_all else 1
-        lines = self._selected(num_cases, seed)
+        self.lines = lines = self._selected(num_cases, seed)
         self.conditions = sampling_conditions([line for _, line in lines])
         self._items: list[dict[str, Any]] = [  # pixels take a quarter of the memory
             {

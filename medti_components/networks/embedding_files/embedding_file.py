@@ -6,11 +6,12 @@ return its tensors alone: to import it takes longer than to look into a file.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -268,6 +269,25 @@ def ensure_modality(embedding: EmbeddingFile, modality: str | None) -> None:
             f"'{embedding.path}' holds '{embedding.token}', a word of '{printable(learned_on)}', but this bundle makes "
             f"images of '{modality}': take the bundle of that word, or set --allow_other_modality true"
         )
+
+
+def ensure_same_pictures(embedding: EmbeddingFile, pictures: Mapping[str, Any]) -> None:
+    """Check that keys which say what a picture shows have the values that a word was learned with.
+
+    Args:
+        embedding: the word; one whose metadata does not have a key fits any value.
+        pictures: values by key, such as ``{"sequences": ["t2w"], "field_of_view_mm": 96.0}``.
+
+    Raises:
+        EmbeddingError: a value is another.
+    """
+    for key, value in pictures.items():
+        learned = json.loads(embedding.metadata.get(key, json.dumps(value)))
+        if learned != value:
+            raise EmbeddingError(
+                f"{key} must be {learned}, with which '{embedding.path}' was learned, got {value}: set --{key} "
+                f'"{str(learned).replace(" ", "")}"'
+            )
 
 
 def learned_field_of_view(words: Mapping[str, EmbeddingFile], given: float | None, otherwise: float) -> float:
