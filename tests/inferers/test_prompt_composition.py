@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+
 import pytest
 
 from medti_components.errors import PromptError
@@ -18,6 +20,14 @@ def parts(prompt):
         ("<a>\n:.5  AND  frontal <b>", [("<a>", 0.5), ("frontal <b>", 1.0)]),
         ("<a> AND NOT <b> :0.5", [("<a>", 1.0), ("<b>", -0.5)]),
         ("<a> :+2", [("<a>", 2.0)]),
+        ("<a>:0.5 AND <b>:0.5", [("<a>", 0.5), ("<b>", 0.5)]),
+        ("<a>: 2 AND <b> : -.5", [("<a>", 2.0), ("<b>", -0.5)]),
+        ("soft <b>:1 AND blurry:0.5 AND grain: -2", [("soft <b>", 1.0), ("blurry", 0.5), ("grain", -2.0)]),
+        ("<a> * 0.5 AND <b>*.25 AND dark lungs * 2", [("<a>", 0.5), ("<b>", 0.25), ("dark lungs", 2.0)]),
+        ("0.5 * T2*-weighted <a>", [("T2*-weighted <a>", 0.5)]),
+        ("T2*-weighted <a>:0.5", [("T2*-weighted <a>", 0.5)]),
+        ("T2* <a>", [("T2* <a>", 1.0)]),
+        ("H&E section (axial, 5 um), HER2 2+, <a>-like", [("H&E section (axial, 5 um), HER2 2+, <a>-like", 1.0)]),
         ("salt and pepper, SANDY", [("salt and pepper, SANDY", 1.0)]),
         ("view: lateral", [("view: lateral", 1.0)]),
         ("NOTCH <a>", [("NOTCH <a>", 1.0)]),
@@ -45,6 +55,7 @@ def test_a_prompt_as_text_reads_back_as_the_same(prompt):
         ("<a> :", "a weight must be a decimal number, got ''", 5),
         ("<a> :inf AND <b>", "a weight must be a decimal number, got 'inf'", 5),
         ("x1*<a>", "a weight must be a decimal number, got 'x1'", 0),
+        ("<a>:0,5", "a weight must be a decimal number, got '0,5'", 4),
         ("0.5*<a> :2", "a part must have one weight, before it or behind it, got two", 9),
     ],
 )
@@ -53,6 +64,54 @@ def test_a_fault_is_shown_with_a_caret_under_it(prompt, message, position):
         parse_prompt(prompt)
     first, shown, caret = str(caught.value).split("\n")
     assert (first, shown, caret) == (message, f"  {prompt.rstrip()}", f"  {' ' * position}^")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "position", "spelling"),
+    [
+        ("(<a>:1.3)", 0, "<a> :1.3"),
+        ("((blurry)) <a>", 0, "<a> :1.3"),
+        ("<b> AND (soft <a>)", 8, "<a> :1.3"),
+        ("(soft)1.2", 0, "<a> :1.3"),
+        ("[<a>|<b>]", 0, "<a> :0.5 AND <b> :0.5"),
+        ("[<a>:<b>:0.5]", 0, "<a> :0.5 AND <b> :0.5"),
+        ("{<a>}", 0, "<a> :0.5 AND <b> :0.5"),
+        ("<a> | <b>", 4, "<a> :0.5 AND <b> :0.5"),
+        ("<a> + <b>", 4, "<a> :0.5 AND <b> :0.5"),
+        ("<a> BREAK <b>", 4, "<a> :0.5 AND <b> :0.5"),
+        ("(soft, dark).blend(0.5, 0.5)", 11, "<a> :0.5 AND <b> :0.5"),
+        ("<a>++", 3, "<a> :1.1"),
+        ("<a> blurry--", 10, "<a> :1.1"),
+        ("<a>::2", 3, "<a> :2"),
+        ("<a> --no blurry", 4, "--negative_prompt"),
+        (r"\(axial\)", 0, "leave it out"),
+        ("__side__ <a>", 0, "--prompt_file"),
+        ("<a>:0.5, blurry", 3, "join parts by AND"),
+        ("<a>:0.5 <b>:0.5", 3, "join parts by AND"),
+        ("<a> NOT <b>", 4, "write AND NOT before it"),
+        ("<a> and 0.5*<b>", 11, "0.5*<a> or <a> :0.5"),
+        ("<a> * soft", 4, "0.5*<a> or <a> :0.5"),
+        ("healthy* 0.5", 7, "0.5*<a> or <a> :0.5"),
+        ("0.5 <a>", 0, "0.5*<a> or <a> :0.5"),
+        ("<a> 0.5", 4, "0.5*<a> or <a> :0.5"),
+        ("PI-RADS: 5", 7, "write ' :2' for one"),
+        ("ratio 1:2", 7, "write ' :2' for one"),
+    ],
+)
+def test_syntax_of_other_tools_is_an_error_that_shows_our_spelling(prompt, position, spelling):
+    with pytest.raises(PromptError) as caught:
+        parse_prompt(prompt)
+    assert spelling in caught.value.message
+    assert caught.value.position == position
+    if "AND" not in prompt:
+        with pytest.raises(PromptError, match=re.escape(caught.value.message)):
+            parse_prompt({prompt: 1.0})
+
+
+@pytest.mark.parametrize("text", ["<a>:0.5", "0.5*<a>", "<a> * 2", "NOT <a>", "<a> :1.5"])
+def test_a_text_with_a_weight_of_its_own_has_no_place_in_a_structured_prompt(text):
+    with pytest.raises(PromptError, match="must not hold a weight: give it as the text's value"):
+        parse_prompt({text: 0.5})
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,10 @@ def test_a_fault_in_a_part_is_shown_under_the_whole_prompt(model, words):
 def test_a_negative_prompt_is_not_composed(model, words):
     with pytest.raises(PromptError, match="negative_prompt must be one text without a weight"):
         inferer_of(words, negative_prompt="<a> AND <b>").check(model, [])
+    with pytest.raises(PromptError, match="negative_prompt must be one text without a weight"):
+        inferer_of(words, negative_prompt="<a>:0.5").check(model, [])
+    with pytest.raises(PromptError, match="parentheses give no weight here"):
+        inferer_of(words, negative_prompt="(blurry:1.3)")
 
 
 def test_a_composed_batch_gives_what_its_images_give_alone(model, words):

@@ -38,6 +38,14 @@ def test_prompt_file_has_one_a_line(tmp_path):
     assert texts(GenerationRequests(["<a>"], 1, 0, prompt_file=path)) == ["<a>, left", "grade #2 <b>"]
 
 
+@pytest.mark.parametrize("name", ["prompts.txt", "prompts.csv"])
+def test_syntax_of_other_tools_in_a_file_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("prompt\n(<a>:1.3)\n")
+    with pytest.raises(PromptError, match="parentheses give no weight here"):
+        GenerationRequests(["<a>"], 1, 0, prompt_file=path)
+
+
 def test_bad_prompt_files_are_named(tmp_path):
     path = tmp_path / "prompts.txt"
     with pytest.raises(ConfigError, match=r"prompt_file '.*prompts.txt' can't be read \(No such file or directory\)"):
