@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From prompts and seeds to images."""
 
-from collections.abc import Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,8 @@ from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.inferers.prompt_composition import ComposedPrompt, PromptPart, parse_prompt
 from medti_components.networks.embedding_files.embedding_file import EmbeddingFile
 from medti_components.networks.shared_condition_attention import ProjectedCondition
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -94,8 +98,11 @@ class PromptInferer(Inferer):
     def check(self, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]) -> None:
         """Encode all prompts of a run before the first image is begun, so that a fault in the last shows at once.
 
+        A prompt that uses none of the learned words is logged as a warning.
+
         Raises:
-            PromptError: a prompt can't be read, names an unknown concept or is too long.
+            PromptError: a prompt can't be read, names an unknown concept, or a learned word without its brackets, or is
+                too long.
         """
         negative = self.negative_prompt
         if len(negative.parts) > 1 or negative.weights != (1.0,):
@@ -104,7 +111,12 @@ class PromptInferer(Inferer):
             )
         for prompt in (negative, *prompts):
             for part in prompt.parts:
+                _ensure_brackets(prompt, part, self.embeddings)
                 self._condition(network, prompt, part)
+        for text, prompt in {prompt.text: prompt for prompt in prompts}.items():
+            if self.embeddings and text.strip() and not any(token in text for token in self.embeddings):
+                known = ", ".join(self.embeddings)
+                logger.warning("prompt '%s' uses none of the learned words, which are %s", prompt.text, known)
 
     def composed(
         self, network: "FrozenLatentDiffusion", prompts: Sequence[ComposedPrompt]
@@ -133,3 +145,22 @@ class PromptInferer(Inferer):
                 raise prompt.fault(error.message, part, error.position) from error
             self._conditions[part.text] = network.project_condition(condition)
         return self._conditions[part.text]
+
+
+def _ensure_brackets(prompt: ComposedPrompt, part: PromptPart, tokens: Iterable[str]) -> None:
+    """Check that no learned word stands in a text without its brackets, where it would be read letter by letter.
+
+    A word of letters alone, such as ``nodule``, may be meant as it stands.
+    """
+    known = {token.strip("<>").lower(): token for token in tokens}
+    unlike_words = [re.escape(name) for name in known if not name.isalpha()]
+    names = "|".join(sorted(unlike_words, key=len, reverse=True)) or "(?!)"
+    pattern = rf"\bembedding:\s*<?([\w-]*)>?|(?<![\w-])({names})(?![\w-])"
+    for found in re.finditer(pattern, part.text, re.IGNORECASE):
+        if part.text[max(found.start() - 1, 0) : found.end() + 1] == f"<{found.group()}>":
+            continue
+        name = found[1] or found[2] or ""
+        wanted = known.get(name.lower()) or f"one of {', '.join(known.values()) or 'none'}"
+        raise prompt.fault(
+            f"'{found.group()}' is text and no learned word: write {wanted}, in brackets", part, found.start()
+        )

@@ -114,3 +114,38 @@ def test_progress_bar_runs_over_all_batches(model, words, capsys):
     inferer(torch.tensor([1]), model, read("<a>"))
     inferer(torch.tensor([2]), model, read("<a>"))
     assert "8/8" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def long_words(model, words):
+    return {"<mri_positive>": words["<a>"], "<nodule>": words["<b>"]}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said", "token", "position"),
+    [
+        ("mri_positive", "mri_positive", "<mri_positive>", 0),
+        ("axial MRI_positive, soft", "MRI_positive", "<mri_positive>", 6),
+        ("<nodule> AND <mri_positive", "mri_positive", "<mri_positive>", 14),
+        ("embedding:mri_positive", "embedding:mri_positive", "<mri_positive>", 0),
+        ("embedding: <nodule>", "embedding: <nodule>", "<nodule>", 0),
+        ("soft embedding:other", "embedding:other", "one of <mri_positive>, <nodule>", 5),
+    ],
+)
+def test_a_learned_word_without_its_brackets_is_an_error(model, long_words, prompt, said, token, position):
+    message = f"'{said}' is text and no learned word: write {token}, in brackets"
+    for given in ({"prompts": read(prompt)}, {"negative_prompt": prompt} if "AND" not in prompt else {}):
+        prompts = given.pop("prompts", []) if given else read(prompt)
+        with pytest.raises(PromptError) as caught:
+            inferer_of(long_words, **given).check(model, prompts)
+        assert (caught.value.message, caught.value.position) == (message, position)
+
+
+def test_what_only_looks_like_a_learned_word_is_text(model, long_words, caplog):
+    inferer_of(long_words).check(model, read("a nodule, <mri_positive>", "<nodule> in mri_positives"))
+    assert not caplog.records
+
+
+def test_a_prompt_of_no_learned_word_is_warned_of(model, long_words, caplog):
+    inferer_of(long_words).check(model, read("a nodule", "a nodule", "", "<nodule>"))
+    assert caplog.messages == ["prompt 'a nodule' uses none of the learned words, which are <mri_positive>, <nodule>"]
