@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medti_components.data.classification.classifier_splits import check_dataset_format
-from medti_components.data.datasets.picai import SEQUENCES
+from medti_components.data.datasets.picai_images import SEQUENCES, image_folders, volumes_by_study
 from medti_components.data.datasets.picai_masks import GLANDS, masks_by_study
 from medti_components.data.generated.generated_folder import GeneratedFolder
 from medti_components.data.generated.provenance import PROVENANCE_FILE
@@ -54,7 +54,7 @@ class ClassificationInput:
             glands: dict[str, list[Path]] = {}
             for root in (folder, *folder.resolve().parents[:3]):
                 glands = masks_by_study(root / GLANDS) | glands  # the nearest folder's
-            self.datalist = [_study(path, glands) for path in volumes]
+            self.datalist = [_study(name, volumes[name], glands) for name in sorted(volumes)]
         else:
             self.format = dataset_format if dataset_format in ("chexpert", "nih") else PICTURES
             self.datalist = [_picture(path, folder) for path in _pictures(folder)]
@@ -65,10 +65,14 @@ class ClassificationInput:
             )
 
 
-def _volumes(folder: Path) -> list[Path]:
+def _volumes(folder: Path) -> dict[str, dict[str, Path]]:
+    """Return the volumes of each study by sequence; those of one study where ``folder`` is its T2W volume."""
     if folder.is_file():
-        return [folder] if folder.name.endswith("_t2w.mha") else []
-    return sorted([*folder.glob("*_t2w.mha"), *folder.glob("*/*_t2w.mha"), *folder.glob("images/*/*_t2w.mha")])
+        (name,) = volumes_by_study([folder]) or {""}
+        return {name: volumes_by_study(folder.parent.iterdir())[name]} if name else {}
+    own = [path for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+    paths = [path for images in image_folders(folder) for path in images.rglob("*")]
+    return volumes_by_study(sorted({*own, *paths}))
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -83,17 +87,16 @@ def _picture(path: Path, folder: Path) -> dict[str, Any]:
     return {"image": str(path), "concept": "", "label": 0, "patient_id": "", "study_id": str(name)}
 
 
-def _study(t2w: Path, glands: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
-    name = t2w.name.removesuffix("_t2w.mha")
+def _study(name: str, volumes: Mapping[str, Path], glands: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     patient_id, _, study_id = name.rpartition("_")
-    paths = {sequence: t2w.with_name(f"{name}_{sequence}.mha") for sequence in SEQUENCES}
-    for sequence, path in paths.items():
-        if not path.is_file():
-            raise DataError(f"study '{name}' has no {sequence.upper()} volume '{path}': put it beside the T2W volume")
+    for sequence in SEQUENCES:
+        if sequence not in volumes:
+            expected = next(iter(volumes.values())).with_name(f"{name}_{sequence}.mha")
+            raise DataError(f"study '{name}' has no {sequence.upper()} volume '{expected}': put it beside the others")
     return {
-        **{sequence: str(path) for sequence, path in paths.items()},
+        **{sequence: str(volumes[sequence]) for sequence in SEQUENCES},
         # Where there is no mask the volume stands for it: what is above zero lies in all its slices.
-        "mask": str(glands[name][0] if name in glands else t2w),
+        "mask": str(glands[name][0] if name in glands else volumes["t2w"]),
         "concept": "",
         "label": 0,
         "patient_id": patient_id or name,

@@ -25,6 +25,16 @@ from medti_components.transforms.seen_picture import as_seen
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B")
 
 
+VOLUME_SUFFIXES = (".mha", ".mhd", ".nii.gz", ".nii", ".nrrd")
+_KINDS = {  # by the first bytes, from an offset
+    "a DICOM file": (128, b"DICM"),
+    "a gzip archive": (0, b"\x1f\x8b"),
+    "a zip archive": (0, b"PK\x03\x04"),
+    "a Git LFS pointer": (0, b"version https://git-lfs"),
+    "a web page": (0, b"<"),
+}
+
+
 class SimpleITKReader(ImageReader):
     """Read one 3D volume (.mha, .nii.gz, ...) with axes (x, y, z) and the affine in RAS, as MONAI's ITKReader does.
 
@@ -50,7 +60,8 @@ class SimpleITKReader(ImageReader):
         volume = read_volume(img)
         array = SimpleITK.GetArrayFromImage(volume).T
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise _unreadable(img, "it holds values that are not finite")
+            number = array.size - int(np.isfinite(array).sum())
+            raise _unfit(img, f"hold finite values alone, {number} of its {array.size} are not", "correct them")
         affine = np.eye(4)
         affine[:3, :3] = np.reshape(volume.GetDirection(), (3, 3)) * volume.GetSpacing()
         affine[:3, 3] = volume.GetOrigin()
@@ -79,11 +90,29 @@ def read_volume(path: str | Path) -> SimpleITK.Image:
     except (EOFError, OSError, zlib.error) as error:
         raise _unreadable(path, str(error)) from error
     except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise _unfit(path, "have axes at right angles, its affine is sheared", "resample it") from error
         raise _unreadable(path, "SimpleITK can't read it") from error
+    if file_kind(path) == "a DICOM file":
+        raise _unfit(path, "be a whole volume, got a DICOM file of one slice", "convert its series to .mha or .nii.gz")
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         shape = (*volume.GetSize(), volume.GetNumberOfComponentsPerPixel())
-        raise _unreadable(path, f"it must be a 3D volume of one channel, got (x, y, ..., channels) = {shape}")
+        remedy = "save one of its volumes alone" if volume.GetDimension() == 4 else "convert it"
+        raise _unfit(path, f"be a 3D volume of one channel, got (x, y, ..., channels) = {shape}", remedy)
     return volume
+
+
+def file_kind(path: str | Path) -> str | None:
+    """Return what a file is that is no volume and no picture, as far as its first bytes tell.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with open(path, "rb") as file:
+        start = file.read(200)
+    if not start:
+        return "an empty file"
+    return next((kind for kind, (offset, mark) in _KINDS.items() if start[offset:].startswith(mark)), None)
 
 
 def _check_gzip(path: str | Path) -> None:
@@ -121,9 +150,12 @@ class GreyImageReader(PILReader):
         try:
             with Image.open(img) as picture:
                 if picture.mode in _SIXTEEN_BIT_MODES or picture.mode == "F":
-                    raise _unreadable(img, f"it must have 8 bits a channel, got mode '{picture.mode}'", "images")
+                    remedy = "save it with 8 bits"
+                    raise _unfit(img, f"have 8 bits a channel, got mode '{picture.mode}'", remedy, "images")
                 array, metadata = super().get_data(as_seen(picture).convert("L"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            if file_kind(img) == "a DICOM file":
+                raise _unfit(img, "be a PNG or JPG, got a DICOM file", "convert it", "images") from error
             raise _unreadable(img, " ".join(str(error).split()), "images") from error
         if array.min() == array.max():
             raise DataError(
@@ -133,6 +165,14 @@ class GreyImageReader(PILReader):
         return array, metadata
 
 
+def _unfit(path: str | Path, what: str, remedy: str, cases: str = "studies") -> DataError:
+    """Return the error of a file that is whole, but must be or have something else."""
+    return DataError(f"'{path}' must {what}: {remedy}, or leave such {cases} out by --skip_unreadable true")
+
+
 def _unreadable(path: str | Path, reason: str, cases: str = "studies") -> DataError:
+    kind = file_kind(path)
+    if kind and not (kind == "a gzip archive" and Path(path).suffix == ".gz"):
+        reason = f"it is {kind}"
     remedy = f"download it again, or leave such {cases} out by --skip_unreadable true"
     return DataError(f"'{path}' is unreadable or truncated ({reason}): {remedy}")

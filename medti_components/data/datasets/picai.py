@@ -11,6 +11,7 @@ from pathlib import Path
 import SimpleITK
 
 from medti_components.data.datasets.file_readers import read_volume
+from medti_components.data.datasets.picai_images import SEQUENCES, image_folders, volumes_by_study
 from medti_components.data.datasets.picai_masks import GLANDS, LESIONS, mask_source, masks_by_study
 from medti_components.data.datasets.splits import ADD_STUDIES, CaseGroup, Entry, PatientCases
 from medti_components.data.datasets.tables import CaseCounts, TableRow, plain_text, table_rows
@@ -18,7 +19,6 @@ from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
-SEQUENCES = ("t2w", "adc", "hbv")
 SKIP_REMEDY = "leave such studies out by --skip_unreadable true"
 
 _CANCER = {"YES": 1, "NO": 0}
@@ -45,9 +45,10 @@ class _Study:
 
     def missing(self) -> str | None:
         """Return what the study lacks, with where it was looked for, or None."""
-        for sequence, path in self.images.items():
-            if not path.is_file():
-                return f"no {sequence.upper()} volume '{path}'"
+        for sequence in SEQUENCES:
+            if sequence not in self.images:
+                beside = next(iter(self.images.values()))
+                return f"no {sequence.upper()} volume '{beside.with_name(f'{self.name}_{sequence}.mha')}'"
         name = f"{self.name}.nii.gz"
         if not self.glands:
             return f"no gland mask '{name}' in '{GLANDS}'"
@@ -70,7 +71,7 @@ class PicaiCases(PatientCases):
     1), concept, patient_id, study_id.
 
     Args:
-        dataset_dir: folder with PI-CAI's ``images/`` and ``picai_labels/``.
+        dataset_dir: folder with PI-CAI's ``images/``, or the folders of its five archives, and ``picai_labels/``.
         concepts: tokens that end in ``negative>`` or ``positive>``.
         skip_unreadable: leave out studies without one of their files, and log them.
         key: the config key that ``dataset_dir`` comes from, for messages.
@@ -142,7 +143,8 @@ def _downloaded_studies(dataset_dir: Path, key: str) -> tuple[list[_Study], Case
     marksheet = dataset_dir / _MARKSHEET
     if not dataset_dir.is_dir():
         raise DataError(f"{key} '{dataset_dir}' does not exist: set --{key} to a folder with {_EXPECTED}")
-    for path in (Path("images"), _LABELS, _MARKSHEET):
+    folders = image_folders(dataset_dir)
+    for path in (*(() if folders else (Path("images"),)), _LABELS, _MARKSHEET):
         if not (dataset_dir / path).exists():
             raise DataError(f"{key} '{dataset_dir}' has no '{path}': set --{key} to a folder with {_EXPECTED}")
     rows = table_rows(marksheet, ("case_csPCa", "patient_id", "study_id"), "download PI-CAI's marksheet again")
@@ -151,12 +153,12 @@ def _downloaded_studies(dataset_dir: Path, key: str) -> tuple[list[_Study], Case
     labelled = counts.keep(
         rows, "with a case_csPCa", f"fill in case_csPCa in '{marksheet}'", lambda row: labels[row.place] is not None
     )
-    there = {path.name for path in (dataset_dir / "images").glob("*/*_*.mha")}
+    volumes = volumes_by_study(path for folder in folders for path in sorted(folder.rglob("*_*.*")))
     found = counts.keep(
         labelled,
         "with images",
         f"set --{key} to the folder whose images/ holds <patient_id>/<patient_id>_<study_id>_t2w.mha",
-        lambda row: any(f"{_name(row)}_{sequence}.mha" in there for sequence in SEQUENCES),
+        lambda row: _name(row) in volumes,
     )
     glands, lesions = masks_by_study(dataset_dir / GLANDS), masks_by_study(dataset_dir / LESIONS)
     studies = [
@@ -164,10 +166,7 @@ def _downloaded_studies(dataset_dir: Path, key: str) -> tuple[list[_Study], Case
             plain_text(row["patient_id"]),
             plain_text(row["study_id"]),
             labels[row.place] or 0,
-            {
-                sequence: dataset_dir / "images" / plain_text(row["patient_id"]) / f"{_name(row)}_{sequence}.mha"
-                for sequence in SEQUENCES
-            },
+            volumes[_name(row)],
             glands.get(_name(row), []),
             lesions.get(_name(row), []),
         )
@@ -227,7 +226,7 @@ class _StudiesOfConcept(CaseGroup[_Study]):
             lesion = str(delineated)
         mask, folder = (Path(lesion), LESIONS) if case.label and lesion else (case.glands[0], GLANDS)
         return {
-            **{sequence: str(path) for sequence, path in case.images.items()},
+            **{sequence: str(case.images[sequence]) for sequence in SEQUENCES},
             "gland": str(case.glands[0]),
             "lesion": lesion,
             "mask": str(mask),

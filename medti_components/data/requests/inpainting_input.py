@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medti_components.data.datasets.file_readers import VOLUME_SUFFIXES
 from medti_components.data.requests.inpainting_mask import read_mask
-from medti_components.data.requests.inpainting_volumes import VOLUME_SUFFIXES, SequenceVolumes
+from medti_components.data.requests.inpainting_volumes import SequenceVolumes
 from medti_components.errors import ConfigError
 from medti_components.transforms.eight_bit_picture import highest_value, read_picture
 

@@ -10,14 +10,13 @@ import SimpleITK
 import torch
 from torch import Tensor
 
-from medti_components.data.datasets.file_readers import read_volume
+from medti_components.data.datasets.file_readers import VOLUME_SUFFIXES, read_volume
 from medti_components.data.requests.inpainting_mask import is_in_mm, is_shape, read_mask, shape_mask
 from medti_components.errors import ConfigError, DataError
 from medti_components.transforms.gaussian_blur import gaussian_blur
 from medti_components.transforms.lesion_slice import median_slice, slice_of_largest_area
 from medti_components.transforms.resample_sequences import check_share, inside
 
-VOLUME_SUFFIXES = (".mha", ".mhd", ".nii.gz", ".nii", ".nrrd")
 SPACING_MM = 0.5
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from pathlib import Path
 
 import pytest
 from generated_runs import random_pixels, write_run
@@ -53,9 +54,7 @@ def test_studies_of_a_data_set_with_and_without_the_gland_s_mask(tmp_path) -> No
 
 def test_study_without_a_sequence(tmp_path) -> None:
     write_study(tmp_path, "7_70", ["t2w", "adc"])
-    with pytest.raises(
-        DataError, match="study '7_70' has no HBV volume '.*7_70_hbv.mha': put it beside the T2W volume"
-    ):
+    with pytest.raises(DataError, match="study '7_70' has no HBV volume '.*7_70_hbv.mha': put it beside the others"):
         ClassificationInput(tmp_path)
 
 
@@ -67,3 +66,14 @@ def test_nothing_to_classify(tmp_path) -> None:
         ClassificationInput("no/such/folder")
     with pytest.raises(ConfigError, match="dataset_format must be one of picai, chexpert, nih, pcam, got 'dicom'"):
         ClassificationInput(tmp_path, "dicom")
+
+
+def test_studies_of_the_archives_and_nifti_volumes_are_found(tmp_path):
+    for folder, suffix in (("images/fold0/7", ".mha"), ("8", ".nii.gz")):
+        (tmp_path / folder).mkdir(parents=True)
+        for sequence in ("t2w", "adc", "hbv"):
+            (tmp_path / folder / f"{Path(folder).name}_1_{sequence}{suffix}").touch()
+    entries = ClassificationInput(tmp_path).datalist
+    assert [entry["patient_id"] for entry in entries] == ["7", "8"]
+    (alone,) = ClassificationInput(tmp_path / "8" / "8_1_t2w.nii.gz").datalist
+    assert alone["adc"] == str(tmp_path / "8" / "8_1_adc.nii.gz")

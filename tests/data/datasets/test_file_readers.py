@@ -2,6 +2,7 @@
 import re
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -68,7 +69,8 @@ def test_two_dimensional_file_is_an_error(tmp_path):
     path = tmp_path / "a.mha"
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((4, 5), np.int16)), str(path))
     with pytest.raises(
-        DataError, match=r"it must be a 3D volume of one channel, got \(x, y, ..., channels\) = \(5, 4, 1\)"
+        DataError,
+        match=r"must be a 3D volume of one channel, got \(x, y, ..., channels\) = \(5, 4, 1\): convert it, or leave",
     ):
         read_volume(path)
 
@@ -76,7 +78,9 @@ def test_two_dimensional_file_is_an_error(tmp_path):
 def test_values_that_are_not_finite_are_an_error(tmp_path):
     array = np.zeros((2, 3, 4), dtype=np.float32)
     array[0, 0, 0] = np.nan
-    with pytest.raises(DataError, match="it holds values that are not finite"):
+    with pytest.raises(
+        DataError, match="a.mha' must hold finite values alone, 1 of its 24 are not: correct them, or leave"
+    ):
         SimpleITKReader().get_data(write_volume(tmp_path / "a.mha", array))
 
 
@@ -111,3 +115,50 @@ def test_a_picture_of_one_value_shows_nothing(tmp_path, value):
     Image.new("L", (6, 4), value).save(tmp_path / "blank.png")
     with pytest.raises(DataError, match=f"blank.png' must show something, all its pixels are {value}: replace it, or"):
         GreyImageReader().get_data(tmp_path / "blank.png")
+
+
+def write_dicom(path):
+    slice_ = SimpleITK.GetImageFromArray(np.arange(20, dtype=np.uint16).reshape(4, 5))
+    SimpleITK.WriteImage(slice_, str(path.with_suffix(".dcm")))
+    path.with_suffix(".dcm").rename(path)
+
+
+def write_sheared(path):
+    affine = np.eye(4)
+    affine[0, 1] = 0.3
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7), np.float32), affine), path)
+
+
+def write_4d(path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 3), np.float32), np.eye(4)), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.mha", write_dicom, "must be a whole volume, got a DICOM file of one slice: convert its series to .mha or"),
+        ("a.nii.gz", write_sheared, "must have axes at right angles, its affine is sheared: resample it, or leave"),
+        ("a.nii.gz", write_4d, "must be a 3D volume of one channel, got .* = (5, 6, 7, 3, 1): save one of its volumes"),
+        (
+            "a.nii.gz",
+            lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"),
+            "it is a Git LFS point",
+        ),
+        ("a.mha", lambda path: path.write_text("<html>"), "is unreadable or truncated (it is a web page): download it"),
+        ("a.mha", lambda path: path.write_bytes(b""), "is unreadable or truncated (it is an empty file): download it"),
+        ("a.mha", lambda path: path.write_bytes(b"PK\x03\x04"), "(it is a zip archive): download it"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_apart_from_a_damaged_one(tmp_path, name, write, message):
+    write(tmp_path / name)
+    expected = re.escape(message).replace(re.escape(".*"), ".*")
+    with pytest.raises(DataError, match=f"{expected}.*--skip_unreadable true$"):
+        SimpleITKReader().get_data(tmp_path / name)
+
+
+def test_a_dicom_radiograph_is_to_be_converted(tmp_path):
+    write_dicom(tmp_path / "a.png")
+    with pytest.raises(
+        DataError, match="a.png' must be a PNG or JPG, got a DICOM file: convert it, or leave such images"
+    ):
+        GreyImageReader().get_data(tmp_path / "a.png")

@@ -325,3 +325,51 @@ def test_moved_data_set_gives_the_same_split(crafted_picai, tmp_path):
     before = [entry["patient_id"] for entry in listed(folder, 3)]
     moved = Path(shutil.move(folder, tmp_path / "moved"))
     assert [entry["patient_id"] for entry in listed(moved, 3)] == before
+
+
+@pytest.mark.parametrize("place", ["images/public_images_fold0", "picai_public_images_fold0"])
+def test_studies_are_found_in_the_folders_of_the_archives(crafted_picai, place):
+    folder = crafted_picai([*negatives(1), *positives(1)])
+    (folder / place).mkdir()
+    (folder / "images" / "10000").rename(folder / place / "10000")
+    if not place.startswith("images"):
+        (folder / "picai_public_images_fold1").mkdir()
+        (folder / "images" / "11000").rename(folder / "picai_public_images_fold1" / "11000")
+        (folder / "images").rmdir()
+    negative, positive = listed(folder)
+    assert negative["t2w"] == str(folder / place / "10000" / "10000_1010000_t2w.mha")
+    assert Path(positive["adc"]).is_file()
+
+
+def test_volumes_may_be_nifti(crafted_picai):
+    folder = crafted_picai(negatives(1))
+    for path in (folder / "images" / "10000").iterdir():
+        path.rename(path.with_suffix(".nii.gz"))
+    (entry,) = listed(folder, concepts=[NEGATIVE])
+    assert entry["hbv"] == str(folder / "images/10000/10000_1010000_hbv.nii.gz")
+
+
+def test_a_volume_that_is_there_twice_is_an_error(crafted_picai):
+    folder = crafted_picai(negatives(1))
+    path = folder / "images" / "10000" / "10000_1010000_adc.mha"
+    path.with_suffix(".nii.gz").touch()
+    expected = (
+        f"'{path}' and '{path.with_suffix('.nii.gz')}' are both the ADC volume of study '10000_1010000': move one"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}"):
+        listed(folder, concepts=[NEGATIVE])
+
+
+def test_ids_that_a_spreadsheet_made_numbers_of_are_read(crafted_picai):
+    folder = crafted_picai(negatives(1))
+    table = (folder / MARKSHEET).read_text()
+    (folder / MARKSHEET).write_text(table.replace("10000,1010000", "10000.0, 1010000.0"))
+    (entry,) = listed(folder, concepts=[NEGATIVE])
+    assert (entry["patient_id"], entry["study_id"]) == ("10000", "1010000")
+
+
+def test_no_study_with_images_tells_the_counts_and_where_they_are_looked_for(crafted_picai):
+    folder = crafted_picai([CraftedStudy("1", "1", False, sequences=()), *positives(1, sequences=())])
+    expected = "(2 rows of 'marksheet.csv', 2 with a case_csPCa, 0 with images): set --dataset_dir to the folder whose"
+    with pytest.raises(DataError, match=re.escape(expected)):
+        listed(folder)
