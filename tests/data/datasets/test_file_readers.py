@@ -70,7 +70,7 @@ def test_two_dimensional_file_is_an_error(tmp_path):
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((4, 5), np.int16)), str(path))
     with pytest.raises(
         DataError,
-        match=r"must be a 3D volume of one channel, got \(x, y, ..., channels\) = \(5, 4, 1\): convert it, or leave",
+        match=r"must be a 3D volume of one channel, got \(x, y, ..., channels\) = \(5, 4, 1\): convert it",
     ):
         read_volume(path)
 
@@ -78,9 +78,7 @@ def test_two_dimensional_file_is_an_error(tmp_path):
 def test_values_that_are_not_finite_are_an_error(tmp_path):
     array = np.zeros((2, 3, 4), dtype=np.float32)
     array[0, 0, 0] = np.nan
-    with pytest.raises(
-        DataError, match="a.mha' must hold finite values alone, 1 of its 24 are not: correct them, or leave"
-    ):
+    with pytest.raises(DataError, match="a.mha' must hold finite values alone, 1 of its 24 are not: correct them"):
         SimpleITKReader().get_data(write_volume(tmp_path / "a.mha", array))
 
 
@@ -142,7 +140,7 @@ def write_4d(path):
         (
             "a.nii.gz",
             lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"),
-            "it is a Git LFS point",
+            "it is a Git LFS",
         ),
         ("a.mha", lambda path: path.write_text("<html>"), "is unreadable or truncated (it is a web page): download it"),
         ("a.mha", lambda path: path.write_bytes(b""), "is unreadable or truncated (it is an empty file): download it"),
@@ -158,7 +156,5 @@ def test_a_file_of_another_kind_is_told_apart_from_a_damaged_one(tmp_path, name,
 
 def test_a_dicom_radiograph_is_to_be_converted(tmp_path):
     write_dicom(tmp_path / "a.png")
-    with pytest.raises(
-        DataError, match="a.png' must be a PNG or JPG, got a DICOM file: convert it, or leave such images"
-    ):
+    with pytest.raises(DataError, match="a.png' must be a PNG or JPG, got a DICOM file: convert it, or leave"):
         GreyImageReader().get_data(tmp_path / "a.png")
