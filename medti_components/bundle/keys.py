@@ -178,6 +178,44 @@ def _arguments(component: Config) -> set[str]:
     )
 
 
+def fit_replaced_targets(parser: ConfigParser, base: Config) -> list[str]:
+    """Drop, where a component was replaced by another, the bundle's arguments that the new one does not take.
+
+    ``--optimizer::_target_ torch.optim.NAdam`` otherwise fails, since the bundle sets ``fused`` for its own optimizer.
+
+    Args:
+        parser: what is run; components in it are changed.
+        base: the content of the bundle's config alone.
+
+    Returns:
+        What was dropped, such as "optimizer::fused".
+
+    Raises:
+        ConfigError: the new target does not exist, or a user set an argument that it does not take.
+    """
+    dropped = []
+    for place, own in [*entries(dict(base))]:
+        if not place or not isinstance(own, Mapping) or "_target_" not in own or place not in parser:
+            continue
+        content = parser[place]
+        target = content.get("_target_") if isinstance(content, Mapping) else None
+        if target == own["_target_"] or not isinstance(target, str) or target.startswith(("$", "@", "%")):
+            continue
+        function = located(target)
+        if function is None:
+            raise ConfigError(f"{place}::_target_ '{target}' does not exist: correct it, or install its package")
+        parameters = inspect.signature(function).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            continue
+        known = _arguments(content)
+        for name in sorted(content.keys() - known):
+            if name not in own or content[name] != own[name]:
+                raise ConfigError(f"{place}: {target} takes no '{name}': {_suggestion(name, known)}")
+            del content[name]
+            dropped.append(f"{place}::{name}")
+    return dropped
+
+
 def check_overlay(name: str, overlay: Config, configs: Mapping[str, Config]) -> None:
     """Check that each key of an overlay exists in at least one of a bundle's configs, and drops nothing of a section.
 

@@ -40,10 +40,14 @@ def settings(keys: Sequence[str], **others: Any) -> dict[str, Any]:
     return values | others
 
 
-def config_section(key: str) -> str:
+def config_section(key: str, without: Sequence[str] = ()) -> str:
     """Return one section of the running config as JSON on one line, "" where no config is being run.
 
     Expressions in it are replaced by the plain values that they give.
+
+    Args:
+        key: of the section.
+        without: keys in it that are left out, such as those that stand for objects.
 
     >>> config_section("preprocessing")
     ''
@@ -51,7 +55,8 @@ def config_section(key: str) -> str:
     parser = running(ConfigParser)
     if parser is None or key not in parser:
         return ""
-    return json.dumps(_resolved(parser, key, parser[key]))
+    section = {name: value for name, value in parser[key].items() if name not in without}
+    return json.dumps(_resolved(parser, key, section))
 
 
 def _resolved(parser: ConfigParser, name: str, content: Any) -> Any:

@@ -8,6 +8,7 @@ In a config::
 """
 
 import inspect
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -21,10 +22,19 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import ensure_tuple
 
 from medti_components.bundle.error_line import install_error_line, nearest, tell
-from medti_components.bundle.keys import check_key, check_overlay, check_section, entries, is_target
+from medti_components.bundle.keys import (
+    check_key,
+    check_overlay,
+    check_section,
+    entries,
+    fit_replaced_targets,
+    is_target,
+)
 from medti_components.bundle.schema import ConfigSchema, kinds
 from medti_components.bundle.values import fitting_value, typed_values
 from medti_components.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
 RUN_IDS = {
@@ -92,6 +102,8 @@ def initialize() -> None:
     schema = ConfigSchema(folder.resolve().parent)
     _check_overrides(workflow.parser, _overrides(arguments), base, own, typed, schema.keys(files[0]))
     schema.check(files[0], workflow.parser.get())
+    for dropped in fit_replaced_targets(workflow.parser, base):
+        logger.warning("%s is left out: what was set as its section's _target_ does not take it", dropped)
     _check_run_id(workflow, own)
     _check_tracking(workflow.parser.get())
     if workflow.parser.get().get("dry_run") is True:

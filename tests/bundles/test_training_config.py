@@ -124,6 +124,39 @@ MISTAKES = {
 }
 
 
+def test_another_optimizer_trains_and_is_part_of_what_is_recorded_and_compared(
+    run_config: Callable[..., None], line_of: Callable[..., str], training: dict[str, Any]
+) -> None:
+    other = {**training, "optimizer::_target_": "torch.optim.NAdam"}
+    run_config("training", [PROSTATE / "train.json"], **other)
+
+    with safe_open(training["output_dir"] / "embeddings" / "prostate_mri_negative.safetensors", "pt") as file:
+        metadata = file.metadata()
+    recorded = {"_target_": "torch.optim.NAdam", "lr": 0.005, "weight_decay": 0.0}
+    assert json.loads(metadata["optimizer"]) == recorded
+    line = line_of("training", [PROSTATE / "train.json"], **{**training, "resume": True})
+    assert line.startswith("error: optimizer is ") and "torch.optim.NAdam" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pattern"),
+    [
+        ({"_target_": "torch.optim.NAdamm"}, "optimizer::_target_ 'torch.optim.NAdamm' does not exist: "),
+        ({"_target_": "torch.optim.LBFGS"}, "optimizer LBFGS can't do a step by gradients alone "),
+        ({"_target_": "torch.optim.SparseAdam"}, "optimizer SparseAdam can't do a step by gradients alone "),
+        ({"_target_": "torch.optim.SGD", "weight_decai": 1}, "unknown key 'optimizer::weight_decai': did you mean "),
+    ],
+)
+def test_an_optimizer_that_can_t_train_ends_in_one_line_with_the_folder_as_it_was(
+    line_of: Callable[..., str], training: dict[str, Any], overrides: dict[str, Any], pattern: str
+) -> None:
+    keys = {f"optimizer::{key}": value for key, value in overrides.items()}
+    line = line_of("training", [PROSTATE / "train.json"], **training, **keys)
+
+    assert line.startswith(f"error: {pattern}")
+    assert not training["output_dir"].exists()
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
