@@ -63,14 +63,14 @@ class PreparedImages(Dataset):
         self.cache_dir = None if cache_dir is None else ensure_writable_directory(cache_dir, "cache_dir")
         self.num_prepared = 0
         self.num_skipped = 0
-        self._entries: list[Mapping[str, Any]] = []
-        self._images: list[Path | torch.Tensor] = []
         paths = _cached_paths(datalist, transform, self.cache_dir)
         num_missing = sum(path is None or not path.is_file() for path in paths)
         with tqdm(
             total=num_missing, desc="preparing images", unit="image", disable=not (show_progress and num_missing)
         ) as bar:
-            for entry, path in zip(datalist, paths, strict=True):
+            images: dict[int, Path | torch.Tensor] = {}
+            for index in sorted(range(len(datalist)), key=lambda index: _place_in_file(datalist[index])):
+                entry, path = datalist[index], paths[index]
                 if path is None or not path.is_file():
                     try:
                         image = self._prepare(entry, path)
@@ -82,10 +82,11 @@ class PreparedImages(Dataset):
                         continue
                     finally:
                         bar.update()
-                    self._images.append(image if path is None else path)
+                    images[index] = image if path is None else path
                 else:
-                    self._images.append(path)
-                self._entries.append(entry)
+                    images[index] = path
+            self._entries = [datalist[index] for index in sorted(images)]
+            self._images = [images[index] for index in sorted(images)]
         if self.num_skipped:
             logger.warning("%d of %d images are left out", self.num_skipped, len(datalist))
 
@@ -151,6 +152,11 @@ def _cached_paths(
         content = json.dumps([settings, sources], sort_keys=True, default=str)
         paths.append(cache_dir / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors")
     return paths
+
+
+def _place_in_file(entry: Mapping[str, Any]) -> tuple[str, int]:
+    """Return what entries are prepared by the order of: rows of one file in ascending order, others as they come."""
+    return (str(entry.get("image")), int(entry["row"])) if "row" in entry else ("", 0)
 
 
 def _source(value: Any) -> Any:

@@ -3,9 +3,11 @@
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from medti_components.data.datasets.patch_camelyon_files import CLASSES, SPLIT_FILES, PatchCamelyonFiles, open_patches
@@ -24,7 +26,9 @@ class PatchCamelyonCases:
     Training is drawn from the train file, validation from valid, test from test. Only the labels are read, and the
     patches that are drawn. A patch that is there twice, pixel for pixel, is drawn once: Patch Camelyon has such. A
     patch of one colour shows nothing and is never drawn. The
-    files share no slide, but do not say which patches of a file are of one patient: each patch counts as a patient.
+    files share no slide. Which slide a patch is of is in a table beside them, ``..._meta.csv`` (column ``wsi``): where
+    that is there, a slide counts as a patient, else each patch does. A classifier gets no patch of a slide that the
+    words have seen.
 
     Entries have the path image, row (of the patch in it), label (0 or 1), concept, patient_id, study_id.
 
@@ -57,7 +61,10 @@ class PatchCamelyonCases:
         return self._drawn(split, sizes, seed, num_left_out=0)
 
     def left(self, split: str, taken: Sizes, sizes: Sizes, seed: int) -> list[Entry]:
-        """Return the entries of a classifier's split, of the same file: those after the first, which ``taken`` took."""
+        """Return the entries of a classifier's split, of the same file: those after the first, which ``taken`` took.
+
+        Where slides are known, none is of a slide of those.
+        """
         return self._drawn(split, sizes, seed, num_left_out=taken.of(split) or 0)
 
     def _drawn(self, split: str, sizes: Sizes, seed: int, num_left_out: int) -> list[Entry]:
@@ -66,32 +73,49 @@ class PatchCamelyonCases:
             return []
         files = PatchCamelyonFiles.found(self._dataset_dir, FILE_OF_SPLIT[split], self._key)
         labels = files.labels()
+        slides = files.slides(len(labels))
+        orders = {label: _order(labels, split, label, seed) for label in self._labels.values()}
+        beyond = f" beyond the first {num_left_out}" if num_left_out else ""
+        if num_left_out and slides is not None:
+            seen = {
+                slides[row]
+                for order in orders.values()
+                for row in _distinct(files, order, num_left_out, self._skip_unreadable)[0]
+            }
+            is_new = np.array([slide not in seen for slide in slides])
+            orders = {label: order[is_new[order]] for label, order in orders.items()}
+            num_left_out, beyond = 0, f" of slides other than those of the first {num_left_out}"
         entries: list[Entry] = []
         for concept, label in self._labels.items():
-            random = np.random.default_rng(stream_seed(seed, "patch camelyon", split, label))
-            order = random.permutation(np.flatnonzero(labels == label))
             wanted = None if number is None else num_left_out + number
-            rows, note = _distinct(files, order, wanted, self._skip_unreadable)
+            rows, note = _distinct(files, orders[label], wanted, self._skip_unreadable)
             drawn = rows[num_left_out:]
             if len(drawn) < (1 if number is None else number):
-                left_out = f" beyond the first {num_left_out}" if num_left_out else ""
                 remedy = f"lower --{number_key}" if rows else f"give files that hold both classes by --{self._key}"
                 raise DataError(
-                    f"'{files.x}' has {len(drawn)} patches of '{concept}' (label {label}){left_out}{note}, "
+                    f"'{files.x}' has {len(drawn)} patches of '{concept}' (label {label}){beyond}{note}, "
                     f"{number_key} asks for {1 if number is None else number}: {remedy}"
                 )
-            entries += [
-                {
-                    "image": str(files.x),
-                    "row": row,
-                    "label": label,
-                    "concept": concept,
-                    "patient_id": f"{FILE_OF_SPLIT[split]}_{row}",
-                    "study_id": "0",
-                }
-                for row in drawn
-            ]
+            for row in drawn:
+                name = f"{FILE_OF_SPLIT[split]}_{row}"
+                case = (name, "0") if slides is None else (slides[row], name)
+                entries.append(
+                    {
+                        "image": str(files.x),
+                        "row": row,
+                        "label": label,
+                        "concept": concept,
+                        "patient_id": case[0],
+                        "study_id": case[1],
+                    }
+                )
         return entries
+
+
+def _order(labels: np.ndarray, split: str, label: int, seed: int) -> np.ndarray:
+    """Return the rows of a class in the order that they are drawn in."""
+    random = np.random.default_rng(stream_seed(seed, "patch camelyon", split, label))
+    return random.permutation(np.flatnonzero(labels == label))
 
 
 def patch_labels(concepts: Iterable[str]) -> dict[str, int]:
@@ -122,31 +146,34 @@ def _distinct(
     """Return the first rows of ``order`` whose patches differ, and what was left out in words."""
     rows: list[int] = []
     seen: set[bytes] = set()
-    num_unreadable = num_repeated = num_blank = 0
+    left_out: Counter[str] = Counter()
     with open_patches(files.x) as patches:
-        for row in map(int, order):
-            if len(rows) == number:
-                break
-            try:
-                patch = patches[row]
-            except OSError as error:
-                if not skip_unreadable:
-                    raise DataError(
-                        f"patch {row} of '{files.x}' is unreadable ({' '.join(str(error).split())}): download the file "
-                        "again, or leave such patches out by --skip_unreadable true"
-                    ) from error
-                logger.warning("patch %d of '%s' is unreadable and left out", row, files.x)
-                num_unreadable += 1
-                continue
-            if (patch == patch[0, 0]).all():
-                num_blank += 1
-                continue
-            content = hashlib.sha256(patch).digest()
-            if content in seen:
-                num_repeated += 1
-                continue
-            seen.add(content)
-            rows.append(row)
-    counts = ((num_repeated, "repeated"), (num_blank, "of one colour"), (num_unreadable, "unreadable"))
-    notes = [f"{count} {words}" for count, words in counts if count]
+        while len(order) and len(rows) != number:
+            taken = order[: None if number is None else number - len(rows)]
+            order = order[len(taken) :]
+            # A chunk of the file may hold a bit of two thousand patches: in ascending order each is read once.
+            contents = {row: _content(files, patches, row, skip_unreadable) for row in sorted(map(int, taken))}
+            for row in map(int, taken):
+                content = contents[row]
+                if isinstance(content, str) or content in seen:
+                    left_out[content if isinstance(content, str) else "repeated"] += 1
+                    continue
+                seen.add(content)
+                rows.append(row)
+    notes = [f"{left_out[words]} {words}" for words in ("repeated", "of one colour", "unreadable") if left_out[words]]
     return rows, f" (left out: {', '.join(notes)})" if notes else ""
+
+
+def _content(files: PatchCamelyonFiles, patches: h5py.Dataset, row: int, skip_unreadable: bool) -> bytes | str:
+    """Return a hash of a patch, or why it is left out."""
+    try:
+        patch = patches[row]
+    except OSError as error:
+        if not skip_unreadable:
+            raise DataError(
+                f"patch {row} of '{files.x}' is unreadable ({' '.join(str(error).split())}): download the file "
+                "again, or leave such patches out by --skip_unreadable true"
+            ) from error
+        logger.warning("patch %d of '%s' is unreadable and left out", row, files.x)
+        return "unreadable"
+    return "of one colour" if (patch == patch[0, 0]).all() else hashlib.sha256(patch).digest()

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from contextlib import contextmanager
 from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 
+from medti_components.data.datasets import patch_camelyon
 from medti_components.data.datasets.patch_camelyon import PatchCamelyonCases, patch_labels
-from medti_components.data.datasets.patch_camelyon_files import PATCH_SIZE, SPLIT_FILES, PatchCamelyonFiles
+from medti_components.data.datasets.patch_camelyon_files import (
+    PATCH_SIZE,
+    SPLIT_FILES,
+    PatchCamelyonFiles,
+    open_patches,
+)
 from medti_components.data.datasets.splits import Sizes, Splits
 from medti_components.errors import ConfigError, DataError
 
@@ -211,3 +218,74 @@ def test_classifier_s_own_keys_are_named(folder):
         classifier(folder, num_classifier_cases=5)
     with pytest.raises(DataError, match="^dataset_dir 'no' does not exist: set --dataset_dir to"):
         classifier("no")
+
+
+SLIDES = ["s0", "s1", "s1", "s2", "s2", "s3", "s3", "s0", "s4", "s4", "s5", "s5"]
+
+
+def write_meta(folder, split="train", slides=SLIDES, first="{row}"):
+    """Write the table that names slides, as Patch Camelyon has it."""
+    lines = [f"{first.format(row=row)},1,2,False,False,{slide}" for row, slide in enumerate(slides)]
+    table = "\n".join([",coord_y,coord_x,tumor_patch,center_tumor_patch,wsi", *lines])
+    PatchCamelyonFiles.of(folder, split).meta.write_text(table + "\n")
+
+
+def test_a_slide_is_the_patient_where_it_is_named(folder):
+    before = rows(listed(folder))
+    write_meta(folder)
+    entries = listed(folder)
+    assert rows(entries) == before
+    assert [entry["patient_id"] for entry in entries] == [SLIDES[row] for row in before]
+    assert [entry["study_id"] for entry in entries] == [f"train_{row}" for row in before]
+    assert listed(folder, "test")[0]["patient_id"].startswith("test_")
+
+
+def test_a_classifier_gets_no_patch_of_a_slide_that_the_words_have_seen(folder):
+    write_meta(folder)
+    for seed in range(5):
+        words = {entry["patient_id"] for entry in listed(folder, num_cases=1, seed=seed)}
+        classifier = {entry["patient_id"] for entry in listed(folder, num_cases=1, num_left_out=1, seed=seed)}
+        assert words and classifier and not words & classifier
+    with pytest.raises(
+        DataError, match=r"\(label 0\) of slides other than those of the first 5, num_cases asks for 1: "
+    ):
+        listed(folder, num_cases=1, num_left_out=5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"slides": SLIDES[1:]},
+            "_train_meta.csv' must have 12 rows, one per patch, got 11: download it again, or move",
+        ),
+        ({"first": "1{row}"}, r"_train_meta.csv' row 2 must name the slide \(wsi\) of patch 0: download it again"),
+        ({"slides": ["", *SLIDES[1:]]}, r"_train_meta.csv' row 2 must name the slide \(wsi\) of patch 0: download"),
+    ],
+)
+def test_a_table_of_slides_that_does_not_fit(folder, arguments, message):
+    write_meta(folder, **arguments)
+    with pytest.raises(DataError, match=message):
+        listed(folder)
+
+
+def test_patches_are_read_in_ascending_order_and_no_more_than_are_needed(folder, monkeypatch):
+    read = []
+
+    class Recorded:
+        def __init__(self, patches):
+            self.patches = patches
+
+        def __getitem__(self, row):
+            read.append(row)
+            return self.patches[row]
+
+    @contextmanager
+    def opened(path):
+        with open_patches(path) as patches:
+            yield Recorded(patches)
+
+    monkeypatch.setattr(patch_camelyon, "open_patches", opened)
+    drawn = rows(listed(folder, num_cases=5, concepts=[TUMOR]))
+    assert read == sorted(drawn)
+    assert drawn != read
