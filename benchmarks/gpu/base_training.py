@@ -11,11 +11,13 @@
 import argparse
 import copy
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
@@ -60,16 +62,49 @@ def save_half(path: Path, **networks: torch.nn.Module) -> None:
     save_file(tensors, path)
 
 
-def train_denoiser(parser: ConfigParser) -> Any:
-    """Run the denoiser's stage; return its moving average."""
+class Deadline:
+    """Ends a stage after ``seconds`` of steps; its learning rate follows the clock, a cosine after 100 steps.
+
+    The first steps build kernels, so that the clock starts after ten.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.start: float | None = None
+
+    def share(self, step: int) -> float:
+        """Return the share of the time that has passed."""
+        if step < 10:
+            return 0.0
+        self.start = self.start or time.monotonic()
+        return min((time.monotonic() - self.start) / self.seconds, 1.0)
+
+    def rate(self, step: int) -> float:
+        """Return the factor of the learning rate."""
+        return min(step / 100, 1.0) * (1 + math.cos(math.pi * self.share(step))) / 2
+
+    def attach(self, engine: Any) -> None:
+        """Stop ``engine`` when the time is over."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.stop)
+
+    def stop(self, engine: Any) -> None:
+        """Stop, if it is time."""
+        if self.share(engine.state.iteration) >= 1.0:
+            engine.terminate()
+
+
+def train_denoiser(parser: ConfigParser, deadline: Deadline | None = None) -> Any:
+    """Run the denoiser's stage for its steps, or until a deadline; return its moving average."""
     network = parser.get_parsed_content("denoiser::network").to(parser["device"])
     network["unet"].to(memory_format=torch.channels_last)
     trainer = parser.get_parsed_content("denoiser::trainer")
+    if deadline is not None:
+        deadline.attach(trainer)
     start = time.monotonic()
     trainer.run()
-    seconds = time.monotonic() - start
-    num_images = parser["denoiser_steps"] * parser["denoiser_batch_size"]
-    print(f"{num_images} images in {seconds:.1f} s, {num_images / seconds:.0f} a second with scores", flush=True)
+    taken = time.monotonic() - start
+    num_images = trainer.state.iteration * parser["denoiser_batch_size"]
+    print(f"{num_images} images in {taken:.1f} s, {num_images / taken:.0f} a second with scores", flush=True)
     averaged = parser.get_parsed_content("denoiser::averaged").module
     return averaged.to(memory_format=torch.contiguous_format)
 
@@ -121,6 +156,14 @@ def train_on(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     """Train a denoiser of one shape for long, on the codec and text encoder of ``initial_model``."""
     from medti_components.base_model.export import load_base_model
 
+    deadline = Deadline(args.seconds) if args.seconds else None
+    if deadline is not None:
+        settings["denoiser_steps"] = settings["joint_steps"] = 10**6
+        settings["denoiser::lr_scheduler"] = {
+            "_target_": "torch.optim.lr_scheduler.LambdaLR",
+            "optimizer": "@denoiser::optimizer",
+            "lr_lambda": deadline.rate,
+        }
     parser = parser_of(settings | shape_settings(args.shape))
     start = time.monotonic()
     scenes = parser.get_parsed_content("scenes")
@@ -129,7 +172,8 @@ def train_on(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     autoencoder, network = (parser.get_parsed_content(f"{name}::network") for name in ("autoencoder", "denoiser"))
     load_base_model(args.initial_model, autoencoder, network)
     autoencoder.to(args.device)
-    train_denoiser(parser)
+    averaged = train_denoiser(parser, deadline)
+    save_half(args.output_dir / f"{args.shape}.safetensors", **dict(averaged.items()))
     parser.get_parsed_content("export")()
     print((args.output_dir / "denoiser.csv").read_text(), flush=True)
 
@@ -155,6 +199,7 @@ def main() -> None:
     parser.add_argument("--trials", nargs="+", default=list(SHAPES), help="shape, or shape:learning_rate")
     parser.add_argument("--shape", choices=SHAPES, default="no_outer_attention")
     parser.add_argument("--initial_model", type=Path)
+    parser.add_argument("--seconds", type=float, default=0.0, help="of the denoiser's steps, in place of --steps")
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)
     settings = {
