@@ -75,7 +75,7 @@ def package(
             raise BundleError(f"'{origin.folder}' can't be copied ({error}): restore what it names") from error
         configs = merged_configs(origin, laid_over)
         require_components(metadata, map(json.dumps, configs.values()), is_copied=components == "copied")
-        archive.fill(folder, origin, metadata, configs, given, [path.name for path in laid_over], summary)
+        archive.fill(folder, origin, metadata, configs, given, summary)
         copied = copy_components(folder) if components == "copied" else None
         ensure_nothing_found(patient_data(Bundle(folder).named_files(), copied, known), "packed")
         archive.leave_out_pictures(folder)

@@ -44,6 +44,7 @@ class EvaluatedImages:
         concepts: tokens of the concepts, the negative one first.
         output_dir: folder of the evaluation, where a part may leave a file.
         words: the words that the generated images are of; None where no file of them is given.
+        phantoms: what the images called real are, where they are no patients': see :func:`phantoms_in`.
     """
 
     generated: Images | None
@@ -52,6 +53,7 @@ class EvaluatedImages:
     concepts: Sequence[str]
     output_dir: str | Path
     words: LearnedWords | None = None
+    phantoms: str = ""
 
     @property
     def folder(self) -> Path:
@@ -160,7 +162,10 @@ class Evaluation:
             OutputError: a file can't be written.
             MedtiError: a part's own.
         """
-        report, shown = Report(self.title, self.warning, self.settings), dict(self.settings)
+        if self.images.phantoms:
+            self.settings["data"] = self.images.phantoms
+        report = Report(self.title, self.warning, self.settings, self.images.phantoms)
+        shown = dict(self.settings)
         of_all: dict[str, Any] = {}
         facts: dict[str, Any] = {"settings": self.settings, "versions": software_versions()}
         of_parts: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 """A report: sections of text, tables and pictures, rendered as one HTML page that needs nothing else."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,20 @@ class Section:
     blocks: Sequence[Block] = ()
 
 
+def phantoms_named(text: object) -> str:
+    """Call phantoms what a text calls real images.
+
+    >>> phantoms_named("Real images beside other real ones, a real patch, and 9 real")
+    'Phantoms beside other phantoms, a phantom, and 9 phantom'
+    """
+
+    def name(found: re.Match[str]) -> str:
+        word = "phantoms" if (found[2] or "").endswith("s") else "phantom"
+        return word.capitalize() if found[1][0].isupper() else word
+
+    return re.sub(r"\b([Rr]eal)\b(?: (images?|ones?|pictures?|studies|patch(?:es)?|radiographs?)\b)?", name, str(text))
+
+
 class Report:
     """A page that grows section by section; settings stand last.
 
@@ -77,6 +92,7 @@ class Report:
         title: of the page.
         warning: stands beneath the title.
         settings: shown as they are, in a section of their own; None for no such section.
+        phantoms: what the images called real are, where they are no patients'; the page calls them phantoms.
 
     >>> report = Report("Metrics")
     >>> report.add([Section("Distance < 1", ["None."])], ["All is well."])
@@ -90,9 +106,11 @@ class Report:
         title: str,
         warning: str = "Synthetic images, for research. Not for diagnosis.",
         settings: Mapping[str, Any] | None = None,
+        phantoms: str = "",
     ) -> None:
         self.title = title
         self.warning = warning
+        self.phantoms = phantoms
         self.settings = None if settings is None else dict(settings)
         self.sections: list[Section] = []
         self.summary: list[str] = []
@@ -120,9 +138,11 @@ class Report:
             keep_trailing_newline=True,
             undefined=StrictUndefined,
         )
+        environment.filters["named"] = phantoms_named if self.phantoms else str
         return environment.get_template(_TEMPLATE.name).render(
             title=self.title,
             warning=self.warning,
+            phantoms=self.phantoms,
             verdicts=self.verdicts,
             summary=self.summary,
             sections=sections,

@@ -238,7 +238,10 @@ def test_model_card_tells_where_the_words_come_from(package, words, micro_base):
     for row in ("steps | 10000", "seed | 7", "cases | 100", "data licence | CC BY-NC 4.0", "vectors x width | 3 x 32"):
         assert f"| {row} | {row.rpartition('| ')[2]} |" in card
     assert "Not checked for copies" in card
-    assert "Merged into the configs: `micro.json`." in card
+    assert "| image | 3 x 32 x 32 |\n| latent | 4 x 4 x 4 |" in card
+    formats = load(folder / "configs" / "metadata.json")["network_data_format"]
+    assert formats["inputs"]["latent"]["spatial_shape"] == [4, 4]
+    assert formats["outputs"]["pred"]["spatial_shape"] == [32, 32]
     assert "](../" not in card
     assert "contact_sheet.png" not in card
 
@@ -262,9 +265,14 @@ def write_metrics(folder, **content):
 
 
 def test_metrics_of_the_evaluation_are_in_the_model_card(package, tmp_path):
-    folder, _ = package(evaluation=write_metrics(tmp_path / "evaluated"))
+    (tmp_path / "generated").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "generated" / "contact_sheet.png")
+    settings = {"generated_dir": str(tmp_path / "generated"), "dataset_dir": "/data/x"}
+    folder, _ = package(evaluation=write_metrics(tmp_path / "evaluated", settings=settings))
     card = (folder / "docs" / "README.md").read_text()
-    assert "| auc, generated | 0.977 [0.959, 0.991] | 9 positive, 8 negative |\n| brier | 0.25 |  |" in card
+    metric = "area under the ROC curve, generated"
+    assert f"| {metric} | 0.977 [0.959, 0.991] | 9 positive, 8 negative |\n| Brier score | 0.25 |  |" in card
+    assert "(contact_sheet_1.png)" in card and (folder / "docs" / "contact_sheet_1.png").is_file()
     assert "/data/x" not in card
     assert "Not checked for copies" in card
 

@@ -6,8 +6,9 @@ The same files give the same zip, byte for byte.
 
 import hashlib
 import json
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from medti_components.apps.bundle_checks.bundle import METADATA, Bundle
 from medti_components.apps.bundle_checks.contents import CHECKSUMS, VERSION
 from medti_components.apps.bundle_package.model_card import EvaluationSummary, ModelCard
 from medti_components.apps.bundle_package.packed_weights import pack_weights
-from medti_components.apps.bundle_package.standalone_configs import base_model_folder, pack_base_model
+from medti_components.apps.bundle_package.standalone_configs import (
+    base_model_folder,
+    base_model_sizes,
+    pack_base_model,
+)
 from medti_components.apps.key_tables import with_key_tables
 from medti_components.bundle.schema import SCHEMA, ConfigSchema
 from medti_components.errors import BundleError, OutputError
@@ -59,24 +64,34 @@ def fill(
     metadata: Mapping[str, Any],
     configs: dict[str, dict[str, Any]],
     given: Mapping[str, str | list[str]],
-    overlays: list[str],
     summary: EvaluationSummary | None,
 ) -> None:
     """Put weights, configs and model card into the copy of the bundle."""
     base = base_model_folder(origin, configs[INFERENCE])
     weights = pack_weights(given, folder / "models", configs, base)
-    base_model = f"`{configs[INFERENCE].get('base_model', '')}`, from the Hugging Face hub"
+    base_model, sizes = f"`{configs[INFERENCE].get('base_model', '')}`, from the Hugging Face hub", {}
     if base is not None:
         base_model = f"`{short_name(str(base))}`, in `{pack_base_model(base, origin.folder, folder, configs)}`"
+        sizes = base_model_sizes(base)
+        metadata = with_sizes(metadata, sizes)
+    if weights.phantoms:
+        metadata = {**metadata, "data_source": f"{weights.phantoms}, in the files of: {metadata['data_source']}"}
     page = folder / "docs" / "README.md"
+    text = page.read_text(encoding="utf-8") if page.is_file() else f"# {metadata.get('name', origin.name)}\n"
+    sheets = {
+        f"contact_sheet_{number}.png": path for number, path in enumerate(summary.contact_sheets if summary else (), 1)
+    }
+    for name, path in sheets.items():
+        shutil.copyfile(path, page.with_name(name))
     card = ModelCard(
-        page=page.read_text(encoding="utf-8") if page.is_file() else f"# {metadata.get('name', origin.name)}\n",
+        page=text,
         name=origin.name,
         metadata=metadata,
         configs=configs,
         base_model=base_model if "base_model" in configs[INFERENCE] else "",
+        sizes={name: " x ".join(map(str, size)) for name, size in sizes.items()},
+        contact_sheets=list(sheets),
         weights=weights,
-        overlays=overlays,
         evaluation=summary,
     )
     if (folder / SCHEMA).is_file():  # with the keys that all bundles share
@@ -84,6 +99,22 @@ def fill(
     for name, content in {**configs, METADATA: metadata}.items():
         write_text_atomically(folder / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
     write_text_atomically(page, with_key_tables(card.text(), folder))
+
+
+def with_sizes(metadata: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return metadata with the sizes of a base model in place of those of another."""
+    content: dict[str, Any] = json.loads(json.dumps(metadata))
+    for place, of_place in content.get("network_data_format", {}).items():
+        for name, described in of_place.items():
+            if not isinstance(described, dict) or "spatial_shape" not in described:
+                continue
+            is_latent = place == "inputs" and name == "latent"
+            size = sizes["latent" if is_latent else "image"]
+            described["spatial_shape"] = [*size[1:]]
+            if is_latent:
+                described["num_channels"] = size[0]
+                described["channel_def"] = {str(number): f"latent {number}" for number in range(size[0])}
+    return content
 
 
 def leave_out_pictures(folder: Path) -> None:

@@ -15,6 +15,7 @@ from medti_components.evaluation.verdict import SAFE
 from medti_components.networks.embedding_files.embedding_file import EmbeddingFile, printable
 
 METRICS = "metrics.json"
+CONTACT_SHEET = "contact_sheet.png"
 VERDICTS = {"sharing": "verdict", "quality": "quality_verdict"}
 NOT_METRICS = ("settings", "versions", *VERDICTS.values())
 
@@ -28,12 +29,14 @@ class EvaluationSummary:
         verdicts: the statements on sharing and on quality, by what they are about.
         is_safe: whether the verdict on sharing is that the words are safe under the thresholds.
         embedding_sha256: hashes of the words that were evaluated, by token.
+        contact_sheets: pictures of the generated images that were evaluated, where they are still there.
     """
 
     metrics: list[tuple[str, str, str]] = field(default_factory=list)
     verdicts: Mapping[str, str] = field(default_factory=dict)
     is_safe: bool = False
     embedding_sha256: Mapping[str, str] = field(default_factory=dict)
+    contact_sheets: Sequence[Path] = ()
 
 
 def read_evaluation(folder: str | Path) -> EvaluationSummary:
@@ -60,9 +63,16 @@ def read_evaluation(folder: str | Path) -> EvaluationSummary:
             {about: str(verdict["statement"]) for about, verdict in found.items()},
             sharing.get("verdict") == SAFE,
             sharing.get("embedding_sha256", {}),
+            _contact_sheets(content.get("settings", {}).get("generated_dir")),
         )
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BundleError(f"'{path}' has a metric or verdict that can't be read ({error}): evaluate again") from error
+
+
+def _contact_sheets(generated_dir: str | None) -> list[Path]:
+    folder = Path(generated_dir or "no folder")
+    own = folder / CONTACT_SHEET
+    return [own] if own.is_file() else sorted(folder.glob(f"*/{CONTACT_SHEET}"))
 
 
 def shareable_evaluation(
@@ -105,18 +115,46 @@ def _metrics(value: Any, name: str) -> Iterator[tuple[str, str, str]]:
     if isinstance(value, bool) or not isinstance(value, Mapping | int | float):
         return
     if not isinstance(value, Mapping):
-        yield name, f"{value:.4g}", ""
+        yield _in_words(name), f"{value:.4g}", ""
     elif "value" in value and "interval" in value:
         low, high = value["interval"]
         images = ", ".join(f"{count} {group}" for group, count in value.get("n", {}).items())
-        yield name, f"{value['value']:.3g} [{low:.3g}, {high:.3g}]", images
+        yield _in_words(name), f"{value['value']:.3g} [{low:.3g}, {high:.3g}]", images
     else:
         for key, entry in value.items():
             yield from _metrics(entry, f"{name}, {key}")
 
 
+WORDS = {
+    "auc": "area under the ROC curve",
+    "kid": "kernel inception distance",
+    "fid": "Frechet inception distance",
+    "fid_as_published": "Frechet inception distance as the paper has it",
+    "similarity": "likeness of two images (MS-SSIM)",
+    "brier": "Brier score",
+    "loss": "by the loss under the word",
+    "gain": "by the loss that the word saves",
+}
 UNKNOWN = "unknown"
+
+
+def _in_words(name: str) -> str:
+    """Name a metric in words.
+
+    >>> _in_words("kid, <ill>, generated"), _in_words("num_classifier_training_images")
+    ('kernel inception distance, <ill>, generated', 'number of classifier training images')
+    """
+    parts = [WORDS.get(part, re.sub("^num_", "number of ", part)) for part in name.split(", ")]
+    return ", ".join(part if part.startswith("<") else part.replace("_", " ") for part in parts)
+
+
 KEPT = ("Data", "Keys", "Limits", "Intended use and limits", "References", "License")
+ABSENT = (
+    r"configs/(?:embedded|bf16|low_memory|fast_sampling|multi_gpu)\.json|\bbundles/|medti_components|\bmake \w+|"
+    r"benchmarks/|\boverlays?\b|(?:prostate_mri|chest_xray|histopathology)_textual_inversion|embedded base"
+)
+OTHER_BASE = r"Stable Diffusion 2|sd2-community|\b512 x 512\b|\b64 x 1024\b"
+PATIENTS = r"PI-CAI|CheXpert|ChestX-ray14|Camelyon|\bscanners\b"
 RESULTS = {"train.json": "T", "inference.json": "O", "evaluate.json": "E"}
 PACKED_ALL_THE_SAME = "Its makers share it all the same, by `--override_verdict true`."
 NOT_CHECKED = "Not checked for copies: whether generated images repeat training images is not known."
@@ -133,8 +171,9 @@ class ModelCard:
         metadata: content of metadata.json.
         configs: the configs by file name, as packed.
         base_model: name of the base model and where it is, or "" where there is none.
+        sizes: of its images and text encoder, by what they are; empty where it is not in the archive.
+        contact_sheets: names of the pictures beside the page.
         weights: the learned words, the classifier's settings, or the base model's hash.
-        overlays: names of the overlays merged into the configs.
         evaluation: what is known of the weights; None where they were not evaluated.
     """
 
@@ -143,23 +182,28 @@ class ModelCard:
     metadata: Mapping[str, Any]
     configs: Mapping[str, Mapping[str, Any]]
     base_model: str
+    sizes: Mapping[str, str]
+    contact_sheets: Sequence[str]
     weights: PackedWeights
-    overlays: Sequence[str]
     evaluation: EvaluationSummary | None
 
     def text(self) -> str:
         """Return the page as Markdown."""
         introduction, sections = _sections(self._cleaned(self.page))
+        sections = {title: text if title == "Keys" else self._present(text) for title, text in sections.items()}
         version = self.metadata["version"]
+        news = self.metadata["changelog"][version]
         known = sections.get("Performance", "") if self.weights.base_model_sha256 else ""
         metrics = known or metrics_text(self.evaluation)
+        pictures = "\n\n".join(f"![Generated images of the words]({name})" for name in self.contact_sheets)
         parts = [
-            introduction,
-            f"Version {version}: {self.metadata['changelog'][version]}.",
+            self._present(introduction),
+            self._present(f"Version {version}. {news[:1].upper()}{news[1:]}."),
             f"## Model overview\n\n{self._contents()}\n\n{sections.get('Model overview', '')}",
-            self._section("Data", sections),
+            self._data(sections),
             f"## Use\n\n{self._commands()}",
-            f"## Performance\n\n{metrics}\n\n### Verdicts\n\n{sharing_text(self.evaluation, bool(self.weights.words))}",
+            f"## Performance\n\n{pictures}\n\n{metrics}\n\n### Verdicts\n\n"
+            f"{sharing_text(self.evaluation, bool(self.weights.words))}",
             *(self._section(title, sections) for title in KEPT[1:]),
         ]
         return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -167,10 +211,31 @@ class ModelCard:
     def _section(self, title: str, sections: Mapping[str, str]) -> str:
         return f"## {title}\n\n{sections[title]}" if title in sections else ""
 
+    def _data(self, sections: Mapping[str, str]) -> str:
+        """Return the section on data; of words that phantoms taught it speaks of phantoms alone."""
+        if phantoms := self.weights.phantoms:
+            _, heading, preprocessing = sections.get("Data", "").partition("### Preprocessing")
+            said = f"The words were learned from {phantoms}.\nThese are drawings: no image of a patient was used."
+            return f"## Data\n\n{said}\n\n{heading}{preprocessing}"
+        return self._section("Data", sections)
+
     def _cleaned(self, text: str) -> str:
         """Name files as they lie in the archive, and keep only the text of links that lead out of it."""
         text = re.sub(r"\[([^\]]*)\]\((?!\w+:|#)\.\.[^)]*\)", r"\1", text)
         return text.replace(f"bundles/{self.name}/", "")
+
+    def _present(self, text: str) -> str:
+        """Return a text without the sentences, list entries, tables and commands on what is not in the archive."""
+        patterns = [ABSENT, *([OTHER_BASE] if self.sizes else []), *([PATIENTS] if self.weights.phantoms else [])]
+        absent = re.compile("|".join(patterns))
+        blocks = []
+        for block in re.split(r"\n\n(?=[^\n])", text):
+            if absent.search(block):
+                is_prose = not re.match(r"\||```|#", block)
+                items = re.split(r"\n(?=(?:[-*]|\d+\.) )", block) if is_prose else []
+                block = "\n".join(kept for item in items if (kept := _without_sentences(item, absent)))
+            blocks += [block] if block else []
+        return "\n\n".join(blocks)
 
     def _contents(self) -> str:
         lines = ["In this archive:"]
@@ -181,14 +246,10 @@ class ModelCard:
             lines += ["", _table(["the classifier was trained with", ""], rows)]
         if self.base_model:
             lines += ["", f"Base model: {self.base_model}."]
+        if self.sizes:
+            lines += ["", _table(["of the base model", ""], [[name, size] for name, size in self.sizes.items()])]
         if self.weights.base_model_sha256:
             lines += ["", f"sha256 of its text encoder and denoiser: `{self.weights.base_model_sha256}`."]
-        if self.overlays:
-            lines += ["", f"Merged into the configs: {', '.join(f'`{name}`' for name in self.overlays)}."]
-        lines += [
-            "",
-            "Overlays like `configs/embedded.json`, other bundles and `python -m medti_components` are not in it.",
-        ]
         return "\n".join(lines)
 
     def _commands(self) -> str:
@@ -206,6 +267,15 @@ class ModelCard:
             options = f"{' --dataset_dir D' if reads_data else ''} --output_dir {RESULTS[name]}"
             lines += [f"python -m monai.bundle run {run_id} --config_file configs/{name}{options}"]
         return "\n".join([*lines, "```"])
+
+
+def _without_sentences(item: str, absent: re.Pattern[str]) -> str:
+    """Return a paragraph or list entry without the sentences on what is absent; a numbered entry goes as a whole."""
+    if not absent.search(item):
+        return item
+    if re.match(r"\d+\.", item):
+        return ""
+    return " ".join(each for each in re.split(r"(?<=[.:])\s+(?=[A-Z`\[])", item) if not absent.search(each))
 
 
 def words_table(words: Sequence[EmbeddingFile]) -> str:

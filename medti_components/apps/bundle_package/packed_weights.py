@@ -41,6 +41,12 @@ class PackedWeights:
     settings: dict[str, Any] = field(default_factory=dict)
     base_model_sha256: str = ""
 
+    @property
+    def phantoms(self) -> str:
+        """The phantoms that all words were learned from, "" where that is not so."""
+        terms = {word.metadata.get("data_license", "") for word in self.words}
+        return ", ".join(sorted(terms)) if terms and all(term.startswith("phantoms") for term in terms) else ""
+
 
 def pack_weights(
     given: Mapping[str, str | Sequence[str]], models: Path, configs: Mapping[str, dict[str, Any]], base: Path | None

@@ -2,6 +2,7 @@
 """A bundle's configs for use on their own: overlays merged, sections of other configs in place, weights beside them."""
 
 import copy
+import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,21 @@ def base_model_folder(bundle: Bundle, config: Mapping[str, Any]) -> Path | None:
                 f"{path.stat().st_size / 1e6:.0f} MB of '{path.name}': name its hub id in an overlay, by --overlays"
             )
     return folder
+
+
+def base_model_sizes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a base model's image and latent, (channels, height, width), and of a row of its words."""
+    unet, vae, text = (
+        json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+        for part in ("unet", "vae", "text_encoder")
+    )
+    edge = unet["sample_size"]
+    image = edge * 2 ** (len(vae["block_out_channels"]) - 1)
+    return {
+        "image": (vae["out_channels"], image, image),
+        "latent": (unet["in_channels"], edge, edge),
+        "row of a word": (text["hidden_size"],),
+    }
 
 
 def pack_base_model(source: Path, origin: Path, bundle_folder: Path, configs: Configs) -> str:

@@ -62,7 +62,7 @@ def bundle_card(bundle: Bundle, licence: str) -> str:
 
 def words_card(repo_id: str, words: Sequence[EmbeddingFile], evaluation: EvaluationSummary | None, licence: str) -> str:
     """Return the page of a repository that holds only embeddings."""
-    terms = {word.metadata.get("data_license", "unknown") for word in words}
+    terms = {re.sub("^phantoms .*", "phantoms", word.metadata.get("data_license", "unknown")) for word in words}
     learned_on = {word.metadata.get("base_model", "") for word in words}
     base_model = learned_on.pop() if len(learned_on) == 1 else ""
     shown = base_model if HUB_ID.fullmatch(base_model) else "<the base model>"

@@ -54,6 +54,7 @@ def image_provenance(
         "base_model": model.name,
         "base_model_sha256": model.fingerprint,
         "embedding_sha256": {token: embedding.sha256 for token, embedding in used.items()},
+        "data_license": {token: embedding.metadata.get("data_license", "unknown") for token, embedding in used.items()},
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": software_versions(),
     }

@@ -22,6 +22,7 @@ from medti_components.data.phantoms.chest_anatomy import (
     soft,
     vessels,
 )
+from medti_components.data.phantoms.phantom_marker import mark_phantoms
 from medti_components.data.phantoms.phantom_set import (
     check_numbers,
     read_table,
@@ -322,6 +323,7 @@ def write_chest_studies(
             Image.fromarray(phantom.image).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
         rows[case.path] = _row(case, phantom, seed)
     write_csv_atomically(table_path, COLUMNS, ([row[name] for name in COLUMNS] for _, row in sorted(rows.items())))
+    mark_phantoms(folder, "chest_xray", seed)
     return [case.path for case in cases]
 
 

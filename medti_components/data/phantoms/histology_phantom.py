@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from medti_components.data.datasets.patch_camelyon_files import CLASSES, PATCH_SIZE, SPLIT_FILES, PatchCamelyonFiles
+from medti_components.data.phantoms.phantom_marker import mark_phantoms
 from medti_components.data.phantoms.phantom_set import check_numbers, smooth_values, spline_weights
 from medti_components.errors import OutputError
 from medti_components.files import ensure_writable_directory
@@ -295,6 +296,7 @@ def write_histology_patches(
             order = np.random.default_rng(stream_seed(seed, "histology phantom order", split))
             labels = order.permutation([0] * num_normal + [1] * num_tumor).astype(int).tolist()
             files.write(labels, _drawn(seed, split, labels, bar), source=SOURCE)
+    mark_phantoms(folder, "histopathology", seed)
     return paths
 
 

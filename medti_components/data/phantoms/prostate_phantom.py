@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK
 from tqdm import tqdm
 
+from medti_components.data.phantoms.phantom_marker import mark_phantoms
 from medti_components.data.phantoms.phantom_set import (
     check_numbers,
     read_table,
@@ -242,6 +243,7 @@ def write_prostate_studies(
     write_csv_atomically(
         folder / MARKSHEET, COLUMNS, ([row[name] for name in COLUMNS] for _, row in sorted(rows.items()))
     )
+    mark_phantoms(folder, "prostate_mri", seed)
     return names
 
 
