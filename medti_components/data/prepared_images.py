@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -24,6 +25,7 @@ from medti_components.files import ensure_writable_directory, save_tensors_atomi
 logger = logging.getLogger(__name__)
 
 _NO_SETTINGS = (np.random.RandomState, np.random.Generator, torch.Generator, threading.local)
+_READING = {"monai.transforms.io.array", "monai.data.image_reader"}
 _ABOUT_THE_CASE = ("concept", "label", "patient_id", "study_id", "mask_source")
 
 
@@ -107,11 +109,11 @@ class PreparedImages(Dataset):
         try:
             image = torch.as_tensor(self.transform(entry)["image"]).to(torch.float32)
         except Exception as error:
-            # MONAI wraps what its transforms raise; a cause that is not ours is a defect and goes on as it came.
-            cause = _own_cause(error)
+            # MONAI wraps what its transforms raise; a cause that is neither ours nor a reader's goes on as it came.
+            cause = _own_cause(error) or _reading_error(error, entry)
             if cause is None or cause is error:
                 raise
-            raise cause from cause.__cause__
+            raise cause from (cause.__cause__ or error)
         self.num_prepared += 1
         if path is not None:
             save_tensors_atomically(path, {"image": image})
@@ -171,6 +173,23 @@ def _own_cause(error: BaseException | None) -> MedtiError | None:
     while error is not None and not isinstance(error, MedtiError):
         error = error.__cause__
     return error
+
+
+def _reading_error(error: BaseException, entry: Mapping[str, Any]) -> DataError | None:
+    """Return the error of a case whose file MONAI could not read; None where something else went wrong."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    modules = {frame.f_globals["__name__"] for cause in causes for frame, _ in traceback.walk_tb(cause.__traceback__)}
+    if not modules & _READING:
+        return None
+    files = [value for value in entry.values() if isinstance(value, (str, Path)) and Path(value).suffix]
+    named = [str(file) for file in files if str(file) in str(causes[-1])] or [str(file) for file in files]
+    reason = str(causes[-1]).strip().splitlines()[0] if str(causes[-1]).strip() else type(causes[-1]).__name__
+    return DataError(
+        f"'{named[0] if named else entry}' can't be read ({reason}): replace it, or leave such cases out by "
+        "--skip_unreadable true"
+    )
 
 
 def transform_fingerprint(transform: Any) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import SimpleITK
 import torch
-from monai.transforms import Compose, Lambda
+from monai.transforms import Compose, Lambda, LoadImaged
+from PIL import Image
 
 from medti_components.data.datasets.picai import PicaiCases
 from medti_components.data.datasets.splits import Sizes
@@ -217,3 +218,24 @@ def test_other_spacings_are_resampled(phantom_picai, preprocessing, tmp_path):
     expected = preprocessing(64, ("t2w",))(entry)["image"]
     image = preprocessing(64, ("t2w",))({**entry, "t2w": str(tmp_path / "coarse.mha")})["image"]
     assert float((image - expected).abs().mean()) < 0.05
+
+
+@pytest.mark.parametrize("reader", [None, "PILReader"])
+@pytest.mark.parametrize("content", [b"no picture", b""])
+def test_what_monais_own_readers_raise_is_one_line_and_can_be_skipped(tmp_path, reader, content, caplog):
+    (tmp_path / "a.png").write_bytes(content)
+    Image.new("L", (4, 4), 9).save(tmp_path / "b.png")
+    entries = [{"image": str(tmp_path / name), "concept": "<a>", "label": 0} for name in ("a.png", "b.png")]
+    transform = Compose([LoadImaged("image", reader=reader, ensure_channel_first=True)])
+    with pytest.raises(DataError) as raised:
+        PreparedImages(entries, transform, None, show_progress=False)
+    message = str(raised.value)
+    assert message.startswith(f"'{tmp_path / 'a.png'}' can't be read (")
+    assert message.endswith("): replace it, or leave such cases out by --skip_unreadable true")
+    assert "\n" not in message
+    assert len(PreparedImages(entries, transform, None, skip_unreadable=True, show_progress=False)) == 1
+
+
+def test_an_error_that_is_no_readers_goes_on_as_it_came():
+    with pytest.raises(ZeroDivisionError):
+        PreparedImages([{"image": "a.png"}], lambda entry: 1 / 0, None, skip_unreadable=True, show_progress=False)

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real images from a folder of pictures, to hold generated ones against without the data set they are of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from medti_components.data.generated.generated_folder import GeneratedFolder, is_generated, picture_files
+from medti_components.data.prepared_images import PreparedImages
 from medti_components.errors import DataError
 from medti_components.transforms.eight_bit_picture import eight_bit_picture, from_pixels, scaled_picture
 
@@ -25,13 +27,22 @@ class ReferencePictures(Dataset[dict[str, Any]]):
         reference_dir: the folder.
         concepts: the known concept tokens.
         image_size: height and width of the items, in pixels.
+        preparing: turns an entry with the path ``image`` into one with the image, as training does; so pictures of any
+            shape and size will do. None takes pictures as they are. The images of a generating run always are.
 
     Raises:
-        DataError: the folder is missing or holds no picture, or one is unreadable, too small, not square, of other
-            than 8 bits per channel, or of another size than those before it.
+        DataError: the folder is missing or holds no picture, or one is unreadable or of other than 8 bits per channel;
+            where pictures are taken as they are, also if one is too small, not square, or of another size than those
+            before it.
     """
 
-    def __init__(self, reference_dir: str | Path, concepts: Sequence[str], image_size: int) -> None:
+    def __init__(
+        self,
+        reference_dir: str | Path,
+        concepts: Sequence[str],
+        image_size: int,
+        preparing: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.concepts = list(concepts)
         self.image_size = image_size
         self._size: tuple[int, int] | None = None
@@ -40,14 +51,22 @@ class ReferencePictures(Dataset[dict[str, Any]]):
             named = [(line.path, line.prompt) for line in GeneratedFolder(root, image_size, "reference_dir").lines]
         else:
             named = [(path, str(path.relative_to(root))) for path in picture_files(root, "reference_dir")]
-        self._items = [(self._pixels(path), self._concept(name), str(path)) for path, name in named]
+        if preparing is None or is_generated(root):
+            images = [self._pixels(path) for path, _ in named]
+        else:
+            case = {"concept": "", "label": 0, "patient_id": "", "study_id": ""}  # what training's entries have too
+            entries = [{**case, "image": str(path)} for path, _ in named]
+            images = [item["image"] for item in PreparedImages(entries, preparing, None, show_progress=False)]
+        self._items = [
+            (image, self._concept(name), str(path)) for image, (path, name) in zip(images, named, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pixels, concept, file = self._items[index]
-        return {"image": from_pixels(pixels), "concept": concept, "file": file}
+        image, concept, file = self._items[index]
+        return {"image": from_pixels(image) if image.dtype == torch.uint8 else image, "concept": concept, "file": file}
 
     def _concept(self, name: str) -> str:
         named = [concept for concept in self.concepts if concept.strip("<>") in name]

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from generated_runs import random_pixels, write_run
+from monai.bundle import ConfigParser
 from PIL import Image
 
 from medti_components.data.generated.reference_pictures import ReferencePictures
 from medti_components.errors import DataError
 
+CHEST_BUNDLE = Path(__file__).parents[3] / "bundles" / "chest_xray_textual_inversion"
 ILL, HEALTHY = CONCEPTS = ["<x_ill>", "<x_healthy>"]
 
 
@@ -79,3 +83,27 @@ def test_unfit_folder(folder, tmp_path):
         ReferencePictures("no/such", CONCEPTS, 16)
     with pytest.raises(DataError, match="must be square and at least 64 pixels wide, got 32x32 pixels"):
         ReferencePictures(folder, CONCEPTS, 64)
+
+
+def test_pictures_of_any_shape_are_prepared_as_in_training(tmp_path):
+    (tmp_path / "x_ill").mkdir()
+    for number, shape in enumerate(((40, 30), (20, 50))):
+        pixels = np.random.default_rng(number).integers(20, 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "x_ill" / f"{number}.png")
+    config = json.loads((CHEST_BUNDLE / "configs" / "train.json").read_text())
+    parser = ConfigParser({"preprocessing": config["preprocessing"], "image_size": 16})
+    preparing = parser.get_parsed_content("preprocessing")
+    pictures = ReferencePictures(tmp_path, CONCEPTS, 16, preparing)
+    for number in range(2):
+        case = {"concept": "", "label": 0, "patient_id": "", "study_id": ""}
+        expected = preparing({**case, "image": str(tmp_path / "x_ill" / f"{number}.png")})["image"]
+        assert torch.equal(torch.as_tensor(pictures[number]["image"]), torch.as_tensor(expected))
+        assert pictures[number]["concept"] == ILL
+    (tmp_path / "x_ill" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="0.png' is unreadable or truncated"):
+        ReferencePictures(tmp_path, CONCEPTS, 16, preparing)
+
+
+def test_comparing_radiographs_prepares_them_as_training_does():
+    config = json.loads((CHEST_BUNDLE / "configs" / "evaluate.json").read_text())
+    assert config["reference_pictures"]["preparing"] == "@preprocessing"
