@@ -9,6 +9,7 @@ In a config::
 
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -36,6 +37,8 @@ from medti_components.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+TRACKING_KEYS = {*DEFAULT_MLFLOW_SETTINGS["configs"]}  # type: ignore[call-overload]
+"""What MONAI adds to a config for ``tracking``; its federated client adds ``run_name`` without it, too."""
 BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
 RUN_IDS = {
     "training": "learns from a data set",
@@ -81,6 +84,7 @@ def initialize() -> None:
         ConfigError: a key, run id or value does not fit.
     """
     install_error_line()
+    _check_processes()
     workflow = running(ConfigWorkflow)
     if workflow is None:
         return
@@ -90,7 +94,9 @@ def initialize() -> None:
     call = _creating_call()
     if call is None:  # ConfigWorkflow made by hand: it does not say what was overridden
         _check_run_id(workflow, own)
-        check_overlay("the workflow", workflow.parser.get(), own or {"config": workflow.parser.get()})
+        _check_tracking(workflow.parser.get())
+        content = {key: value for key, value in workflow.parser.get().items() if key not in TRACKING_KEYS}
+        check_overlay("the workflow", content, own or {"config": content})
         return
     files, arguments = call
     _check_order(files)
@@ -108,6 +114,16 @@ def initialize() -> None:
     _check_tracking(workflow.parser.get())
     if workflow.parser.get().get("dry_run") is True:
         _end_with_report(workflow, base)
+
+
+def _check_processes() -> None:
+    """Check that this is the only process: several would do the same work, and write to one folder."""
+    number = os.environ.get("WORLD_SIZE", "1")
+    if number != "1":
+        raise ConfigError(
+            f"a run takes one process and one GPU, but {number} processes were started (WORLD_SIZE): start it by "
+            "python -m monai.bundle run, without torchrun"
+        )
 
 
 def _check_order(files: Sequence[str]) -> None:
@@ -206,8 +222,7 @@ def _overrides(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``monai.bundle.run`` passes on to the config rather than to MONAI's workflow."""
     own = {*inspect.signature(ConfigWorkflow.__init__).parameters}
     if arguments.get("tracking") is not None:
-        settings: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
-        own |= set(settings["configs"])
+        own |= TRACKING_KEYS
     return {key: value for key, value in arguments.items() if key not in own}
 
 

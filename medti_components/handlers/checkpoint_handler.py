@@ -77,9 +77,13 @@ class CheckpointHandler:
     def restore(self, engine: Any) -> None:
         """Take over the newest checkpoint, if there is one and it is wanted.
 
+        An engine that starts again, as in each round of federated learning, goes on with the weights that it has.
+
         Raises:
             TrainingError: the file can't be read.
         """
+        if self._checkpoint is not None:
+            return
         run = self.run_folder
         facts = {} if run is None else {"settings": run.settings, "sources": run.sources}
         saver = SafetensorsSaver(self.folder, facts)

@@ -53,7 +53,7 @@ class RunEndHandler:
 
     def _install(self, engine: Engine) -> None:
         self._received = None
-        if engine.state.iteration >= self.max_steps:
+        if self.max_steps == 0:
             engine.terminate()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):

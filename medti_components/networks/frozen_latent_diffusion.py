@@ -149,6 +149,23 @@ class FrozenLatentDiffusion(nn.Module):
         """Where the model lies."""
         return self.alphas_cumprod.device
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take over weights, as any module does.
+
+        ``monai.bundle.load`` of a bundle of words hands over the model's own: words are no part of it.
+
+        Raises:
+            BaseModelError: all weights are the model's own.
+        """
+        own = self.state_dict()
+        if all(name in own and own[name].data_ptr() == value.data_ptr() for name, value in state_dict.items()):
+            raise BaseModelError(
+                f"'{self.name}' got no weights: words are no part of the base model. Read a bundle's words by "
+                'torch.load("models/model.pt", weights_only=True), or its embeddings/*.safetensors by '
+                "load_textual_inversion of diffusers"
+            )
+        return super().load_state_dict(state_dict, strict, assign)
+
     def train(self, mode: bool = True) -> "FrozenLatentDiffusion":
         """Stay in evaluation mode: a frozen model has nothing to train."""
         del mode

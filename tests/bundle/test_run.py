@@ -206,3 +206,25 @@ def test_settings_of_experiment_tracking_are_known_when_it_is_on():
     arguments = {"tracking": "mlflow", "experiment_name": "a", "seed": 1}
     assert bundle_run._overrides(arguments) == {"seed": 1}
     assert bundle_run._overrides({**arguments, "tracking": None}) == {"experiment_name": "a", "seed": 1}
+
+
+def test_a_workflow_made_by_hand_may_be_tracked_and_have_a_name(bundle, tmp_path, monkeypatch):
+    config = json.loads((bundle / "train.json").read_text())
+    (bundle / "train.json").write_text(json.dumps({**config, "output_dir": str(tmp_path)}))
+    monkeypatch.setattr(bundle_run, "find_spec", lambda name: object())
+    for arguments in ({"run_name": "client_1"}, {"tracking": "mlflow"}):
+        workflow = ConfigWorkflow(str(bundle / "train.json"), logging_file=False, run_id="training", **arguments)
+        workflow.initialize()
+        workflow.run()
+        assert workflow.parser.get_parsed_content("results")["steps"] == 10
+
+
+@pytest.mark.parametrize("number", ["2", "8"])
+def test_several_processes_are_an_error(bundle, monkeypatch, number):
+    monkeypatch.setenv("WORLD_SIZE", number)
+    assert failure_of(str(bundle / "train.json"), run_id="training") == (
+        f"error: a run takes one process and one GPU, but {number} processes were started (WORLD_SIZE): start it by "
+        "python -m monai.bundle run, without torchrun"
+    )
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert results_of(str(bundle / "train.json"))["steps"] == 10

@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from monai.networks.utils import copy_model_state
 
 from medti_components.errors import BaseModelError, ConfigError, PromptError
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
@@ -325,3 +326,13 @@ def test_the_gpu_predicts_what_the_cpu_does(model, micro_base):
         expected = model.predict(latents, torch.tensor(5), condition)
         actual = on_gpu.predict(latents.cuda(), torch.tensor(5).cuda(), condition.cuda())
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_words_loaded_into_the_model_as_monai_does_are_an_error_that_says_how_to_read_them(micro_base) -> None:
+    model = FrozenLatentDiffusion.from_pretrained(str(micro_base))
+    with pytest.raises(BaseModelError, match="'micro_base' got no weights: .* torch.load"):
+        copy_model_state(model, {"<a>.rows": torch.zeros(2, 32)})
+
+    name, weights = next(iter(model.state_dict().items()))
+    copy_model_state(model, {name: torch.full_like(weights, 0.5)})
+    assert torch.equal(model.state_dict()[name], torch.full_like(weights, 0.5))
