@@ -56,6 +56,10 @@ def test_training_tells_settings_data_steps_time_and_memory(told, training, tmp_
     assert row(text, "train") == ["2", "2", "4"]
     assert row(text, "validate") == ["1", "1", "2"]
     assert row(text, "starting and loading")[0] == "1"
+    head = (
+        r"^cases left by each filter\n  <prostate_mri_negative>: (\d+) rows of 'marksheet.csv', \1 with a case_csPCa, "
+    )
+    assert re.search(head + r"\1 with images, (\d+) with case_csPCa NO, \2 of patients without", text, re.MULTILINE)
     assert row(text, "images prepared")[0] == "6"
     assert row(text, "images encoded")[0] == "6"
     assert row(text, "steps of train::trainer")[0] == "7"

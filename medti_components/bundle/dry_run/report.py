@@ -13,7 +13,7 @@ from huggingface_hub import try_to_load_from_cache
 from monai.bundle import ConfigParser
 
 from medti_components.bundle.dry_run.rehearsal import Rehearsal, Work, duration
-from medti_components.bundle.keys import reached, setting_keys
+from medti_components.bundle.keys import is_target, reached, setting_keys
 
 if sys.platform != "win32":
     import resource
@@ -51,6 +51,9 @@ def dry_run_report(config: Mapping[str, Any], run_id: str, own: Mapping[str, Any
             [f"  {name}", *(str(count[concept]) for concept in columns), str(count.total())] for name, count in counts
         ]
         parts.append(_table(["images of data sets", *columns, "all"], rows))
+    filters = [*_filters(parser, reached(config, run_id))]
+    if filters:
+        parts.append("\n".join(["cases left by each filter", *filters]))
     missing = [key for key in HUB_MODELS if key in values and not _is_here(values, key)]
     if "architecture" in values and values["architecture"] != "resnet":
         missing = [key for key in missing if key != "pretrained_model"]
@@ -82,6 +85,13 @@ def _counts(parser: ConfigParser, parts: Mapping[str, Any]) -> Iterator[tuple[st
         datalist = parser.get_parsed_content(name)
         if isinstance(datalist, Sequence):  # a disabled one is None, one made on request a function
             yield section or "cases", Counter(str(entry.get("concept", "")) for entry in datalist)
+
+
+def _filters(parser: ConfigParser, parts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each concept of a data set that a run reads: how many rows of its table each filter leaves."""
+    for name, content in parts.items():
+        if is_target(content, "Splits", "RadiographSplits", "ClassifierSplits"):
+            yield from (f"  {line}" for line in parser.get_parsed_content(name).counts())
 
 
 def _is_here(values: Mapping[str, Any], key: str) -> bool:

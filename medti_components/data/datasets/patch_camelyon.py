@@ -55,6 +55,11 @@ class PatchCamelyonCases:
         self._labels = patch_labels(concepts)
         self._skip_unreadable = skip_unreadable
         self._key = key
+        self._counts: dict[tuple[str, str], str] = {}
+
+    def counts(self) -> list[str]:
+        """Tell of each file drawn from so far how many patches there are by concept, and what was left out."""
+        return [f"{concept}: {count}" for (concept, _), count in sorted(self._counts.items())]
 
     def drawn(self, split: str, sizes: Sizes, seed: int) -> list[Entry]:
         """Return the entries of a split; the first are the same however many are asked for."""
@@ -89,6 +94,10 @@ class PatchCamelyonCases:
         for concept, label in self._labels.items():
             wanted = None if number is None else num_left_out + number
             rows, note = _distinct(files, orders[label], wanted, self._skip_unreadable)
+            self._counts[concept, split] = (
+                f"{len(labels)} patches of '{files.x.name}', {(labels == label).sum()} with label {label}, "
+                f"{len(rows)} drawn{note}"
+            )
             drawn = rows[num_left_out:]
             if len(drawn) < (1 if number is None else number):
                 remedy = f"lower --{number_key}" if rows else f"give files that hold both classes by --{self._key}"

@@ -71,6 +71,9 @@ class CaseReader(Protocol):
     def left(self, split: str, taken: Sizes, sizes: Sizes, seed: int) -> list[Entry]:
         """Return the entries of a classifier's 'training' or 'validation', from what ``taken`` leaves."""
 
+    def counts(self) -> list[str]:
+        """Tell for each concept how many cases each filter leaves, and what was left out of those drawn so far."""
+
 
 class Splits:
     """The cases of a data set by split; each split is drawn when it is first asked for.
@@ -139,6 +142,10 @@ class Splits:
     def classifier_validation(self) -> list[Entry]:
         """The cases that the classifier is tried on."""
         return self._of_classifier("validation")
+
+    def counts(self) -> list[str]:
+        """Tell for each concept how many cases of ``dataset_dir`` each filter leaves."""
+        return self._cases.counts()
 
     def _drawn(self, split: str) -> list[Entry]:
         return self._cases.drawn(split, self.sizes, self.seed)
@@ -229,6 +236,10 @@ class PatientCases(ABC):
             entries += [entry for case in getattr(splits, split) if (entry := group.entry(case)) is not None]
         return entries
 
+    def counts(self) -> list[str]:
+        """Tell for each concept how many cases each filter leaves, and what was left out of those drawn so far."""
+        return [f"{group.concept}: {group.counts}{_left_out(group)}" for group in self.groups]
+
     def left(self, split: str, taken: Sizes, sizes: Sizes, seed: int) -> list[Entry]:
         """Return the entries of a classifier's split, from what the splits of sizes ``taken`` leave.
 
@@ -271,9 +282,7 @@ class PatientCases(ABC):
         num_found, num_asked = len(splits.training) + len(splits.validation), sizes.training + sizes.validation
         if num_found >= num_asked:
             return
-        skipped = [f"{group.num_skipped} without or with unreadable files"] if group.num_skipped else []
-        reasons = ", ".join([*skipped, *group.notes()])
-        left_out = f" (left out: {reasons})" if reasons else ""
+        left_out = _left_out(group)
         if num_found == 0:
             raise DataError(self._no_cases(group, left_out))
         asks = f"{training_key} asks for {sizes.training}"
@@ -288,6 +297,13 @@ class PatientCases(ABC):
         counts = f" ({group.counts})" if group.counts else ""
         remedy = (group.counts and group.counts.remedy()) or ADD_STUDIES
         return f"concept '{group.concept}' has no cases in '{self.dataset_dir}'{counts}{left_out}: {remedy}"
+
+
+def _left_out(group: CaseGroup[Any]) -> str:
+    """Return in words what was left out of the cases that came up."""
+    skipped = [f"{group.num_skipped} without or with unreadable files"] if group.num_skipped else []
+    reasons = ", ".join([*skipped, *group.notes()])
+    return f" (left out: {reasons})" if reasons else ""
 
 
 def _options(keys: Iterable[str]) -> str:

@@ -289,3 +289,13 @@ def test_patches_are_read_in_ascending_order_and_no_more_than_are_needed(folder,
     drawn = rows(listed(folder, num_cases=5, concepts=[TUMOR]))
     assert read == sorted(drawn)
     assert drawn != read
+
+
+def test_counts_tell_the_patches_of_each_class_and_what_was_left_out(folder):
+    with h5py.File(PatchCamelyonFiles.of(folder, "test").x, "r+") as file:
+        file["x"][3] = file["x"][1]
+    cases = PatchCamelyonCases(folder, [TUMOR])
+    assert cases.counts() == []
+    cases.drawn("test", Sizes(0, 0), 0)
+    name = PatchCamelyonFiles.of(folder, "test").x.name
+    assert cases.counts() == [f"{TUMOR}: 12 patches of '{name}', 6 with label 1, 5 drawn (left out: 1 repeated)"]

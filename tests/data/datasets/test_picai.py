@@ -371,3 +371,15 @@ def test_no_study_with_images_tells_the_counts_and_where_they_are_looked_for(cra
     expected = "(2 rows of 'marksheet.csv', 2 with a case_csPCa, 0 with images): set --dataset_dir to the folder whose"
     with pytest.raises(DataError, match=re.escape(expected)):
         listed(folder)
+
+
+def test_counts_tell_what_each_filter_leaves_and_what_was_left_out_of_the_drawn(crafted_picai):
+    studies = [*positives(2), *positives(1, first=12000, lesions={"human_expert/resampled": 0}), *negatives(2)]
+    absent, both = CraftedStudy("1", "1", False, sequences=()), CraftedStudy("11000", "2", False)
+    cases = PicaiCases(with_label(crafted_picai([*studies, absent, both]), 3, ""), [NEGATIVE, POSITIVE])
+    cases.drawn("test", Sizes(0, 0), 0)
+    table = "7 rows of 'marksheet.csv', 6 with a case_csPCa, 5 with images"
+    assert cases.counts() == [
+        f"{NEGATIVE}: {table}, 2 with case_csPCa NO, 1 of patients without a positive study",
+        f"{POSITIVE}: {table}, 3 with case_csPCa YES (left out: 1 positive ones with empty lesion masks)",
+    ]
