@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from medti_components.errors import EmbeddingError
-from medti_components.networks.embedding_files.embedding_file import ensure_concept_token
+from medti_components.networks.embedding_files.embedding_file import (
+    ensure_case_differs,
+    ensure_concept_token,
+    ensure_new_token,
+)
 from medti_components.random_streams import random_stream
 
 if TYPE_CHECKING:
@@ -39,9 +43,10 @@ class ConceptEmbedding(nn.Module):
         """Start from rows of the model's own vocabulary, drawn by a stream of (seed, token), special tokens left out.
 
         Raises:
-            EmbeddingError: ``num_vectors`` is not in [1, model.max_vectors] or the token is not of the form ``<word>``.
+            EmbeddingError: ``num_vectors`` is not in [1, model.max_vectors], or the token is not of the form ``<word>``
+                in lower case.
         """
-        ensure_concept_token(token)
+        ensure_new_token(token)
         if (
             isinstance(num_vectors, bool)
             or not isinstance(num_vectors, int)
@@ -76,6 +81,7 @@ class ConceptEmbeddings(nn.Module):
         for embedding in embeddings:
             if embedding.token in self.tokens:
                 raise EmbeddingError(f"concept '{embedding.token}' is given twice: name each concept once in concepts")
+            ensure_case_differs([*self.tokens, embedding.token])
             self.add_module(embedding.token, embedding)
             self.tokens += (embedding.token,)
         if not self.tokens:

@@ -141,3 +141,30 @@ def test_mistakes_are_one_line_and_status_1(tmp_path, line_of):
     )
     assert "did you mean 'import'?" in line_of("imprt", tmp_path / "file")
     assert {path.name for path in tmp_path.iterdir()} == {"file", "taken"}
+
+
+def test_a_word_with_capitals_is_imported_with_a_warning_that_offers_another_name(tmp_path, run):
+    path = tmp_path / "word.safetensors"
+    path.write_bytes(save({"<MRI_positive>": ROWS}))
+    said = run("import", path, "--output_dir", tmp_path / "words")
+    assert (
+        "warning: the word should be lower case, got '<MRI_positive>': diffusers writes prompts in lower case" in said
+    )
+    assert "so take '<mri_positive>': import it again with --token" in said
+    assert "warning" not in run("import", path, "--output_dir", tmp_path / "new", "--token", "<mri_positive>")
+
+
+def test_a_tensor_of_unknown_name_is_imported_by_key(tmp_path, run, line_of):
+    path = tmp_path / "word.safetensors"
+    path.write_bytes(save({"healthy": ROWS}))
+    arguments = ("import", path, "--output_dir", tmp_path / "words", "--token", "<healthy>")
+    assert "if it is the word, say so by --key 'healthy'" in line_of(*arguments)
+    assert "'<healthy>', 3 vectors of width 2, from tensor by name" in run(*arguments, "--key", "healthy")
+
+
+def test_the_tensor_that_is_left_out_is_told(tmp_path, run):
+    path = tmp_path / "word.safetensors"
+    path.write_bytes(save({"emp_params": ROWS, "emp_params_out": ROWS + 1}))
+    said = run("import", path, "--output_dir", tmp_path / "words", "--token", "<healthy>")
+    assert "note: 'emp_params_out' is left out: its vectors stand behind the text encoder" in said
+    assert "'emp_params_out' is left out" in run("inspect", path)

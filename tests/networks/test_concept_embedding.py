@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from medti_components.errors import EmbeddingError
 from medti_components.networks.concept_embedding import ConceptEmbedding, ConceptEmbeddings
@@ -86,3 +89,31 @@ def test_concept_given_twice_unknown_or_none_is_an_error():
 
 def test_name_of_a_concept_has_no_brackets():
     assert concept_name("<prostate_mri_positive>") == "prostate_mri_positive"
+
+
+@pytest.mark.parametrize(
+    ("token", "fault"),
+    [
+        ("<MRI_positive>", "lower case, got '<MRI_positive>': diffusers writes prompts in lower case"),
+        (f"<{'a' * 65}>", "at most 64 characters long, got 65"),
+        ("<con>", "no name of a device of Windows, got '<con>'"),
+    ],
+)
+def test_a_new_word_has_a_name_that_no_tool_changes(micro_model, token, fault):
+    with pytest.raises(EmbeddingError, match=f"^the name of a new word must be {re.escape(fault)}"):
+        ConceptEmbeddings.initialized([token], 1, micro_model, seed=0)
+
+
+def test_words_that_differ_in_case_alone_are_refused():
+    words = [ConceptEmbedding(token, torch.zeros(1, 4)) for token in ("<a>", "<A>")]
+    with pytest.raises(EmbeddingError, match="^'<a>' and '<A>' differ in case alone: give one of them another name$"):
+        ConceptEmbeddings(words)
+
+
+def test_diffusers_reads_one_vector_of_a_word_with_a_capital(micro_base, tmp_path):
+    pipe = StableDiffusionPipeline.from_pretrained(micro_base, safety_checker=None)
+    for token in ("<mri_positive>", "<MRI_positive>"):
+        pipe.load_textual_inversion({token: torch.zeros(3, 32)}, token=token)
+        expanded = pipe.maybe_convert_prompt(token, pipe.tokenizer)
+        ids = pipe.tokenizer(expanded, add_special_tokens=False)["input_ids"]
+        assert len(set(ids) - set(range(512))) == (3 if token.islower() else 1), (expanded, ids)

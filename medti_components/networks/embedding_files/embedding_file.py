@@ -8,7 +8,7 @@ return its tensors alone: to import it takes longer than to look into a file.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CONCEPT_TOKEN = re.compile(r"<[A-Za-z0-9_-]+>")
 NUMPY_PRECISIONS = {"F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 """Precisions of safetensors files that NumPy has too."""
+WINDOWS_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
+MAX_NAME = 64
 MAX_BYTES = 16_000_000  # 75 vectors of any text encoder take 0.5 MB at most; as text in a picture, ten times that
 IMPORT_IT = "import another tool's file by 'python -m medti_components embedding import'"
 
@@ -49,6 +51,55 @@ def ensure_concept_token(token: str) -> str:
             "use letters, digits, '_' and '-'"
         )
     return token
+
+
+def ensure_new_token(token: str) -> str:
+    """Return ``token`` when it can be the name of a new word for every tool and file system.
+
+    Raises:
+        EmbeddingError: it is of another form, or another tool or file system would change it.
+
+    >>> ensure_new_token("<MRI_positive>")
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.EmbeddingError: the name of a new word must be lower case, got '<MRI_positive>': diffusers
+    writes prompts in lower case and would read one vector of it alone, so take '<mri_positive>'
+    """
+    if fault := name_fault(ensure_concept_token(token)):
+        raise EmbeddingError(f"the name of a new word must be {fault}")
+    return token
+
+
+def name_fault(token: str) -> str:
+    """Return what of a token another tool or file system would change, as ``must be``; "" for nothing.
+
+    >>> name_fault("<mri_positive>"), name_fault("<con>")
+    ('', "no name of a device of Windows, got '<con>': a file of it can't be written there, take another name")
+    """
+    name = token.strip("<>")
+    if token != token.lower():
+        return (
+            f"lower case, got '{token}': diffusers writes prompts in lower case and would read one vector of it alone, "
+            f"so take '{token.lower()}'"
+        )
+    if len(name) > MAX_NAME:
+        return f"at most {MAX_NAME} characters long, got {len(name)}: names of files would be cut, take a shorter one"
+    if WINDOWS_DEVICE.fullmatch(name):
+        return f"no name of a device of Windows, got '{token}': a file of it can't be written there, take another name"
+    return ""
+
+
+def ensure_case_differs(tokens: Iterable[str]) -> None:
+    """Check that no two words differ in case alone: file systems and diffusers would take one for the other.
+
+    Raises:
+        EmbeddingError: two do.
+    """
+    seen: dict[str, str] = {}
+    for token in tokens:
+        other = seen.setdefault(token.lower(), token)
+        if other != token:
+            raise EmbeddingError(f"'{other}' and '{token}' differ in case alone: give one of them another name")
 
 
 def concept_name(token: str) -> str:
@@ -252,6 +303,7 @@ def load_embeddings(
             )
         if not allow_other_modality:
             ensure_modality(embedding, modality)
+        ensure_case_differs([*loaded, embedding.token])
         _ensure_fits(embedding, model, allow_other_base)
         loaded[embedding.token] = embedding
     return loaded

@@ -2,6 +2,7 @@
 """Embedding files of any tool, told apart by their content, and files written as another tool reads them."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PICKLE_MAGIC = b"\x80"
 SDXL_KEYS = {"clip_l", "clip_g", "text_encoders_0", "text_encoders_1"}
 NAMELESS_LAYOUTS = {"emb_params": "kohya", "emp_params": "OneTrainer"}
+BEHIND_ENCODER = "emp_params_out"  # OneTrainer's vectors that stand behind the text encoder
+MAX_VECTORS = 75  # positions of the text encoders of Stable Diffusion 1 and 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class ForeignEmbedding:
         metadata: provenance in our own keys, and what else a safetensors file says; strings only.
         path: the file.
         sha256: hash of the file's bytes, hex.
+        note: what else the file holds that is not read, "" for nothing.
     """
 
     layout: str
@@ -55,6 +59,7 @@ class ForeignEmbedding:
     metadata: Mapping[str, str]
     path: Path
     sha256: str
+    note: str = ""
 
     @property
     def rows(self) -> "Tensor":
@@ -62,16 +67,17 @@ class ForeignEmbedding:
         return self.stored.tensor()
 
 
-def load_foreign_embedding(path: str | Path, allow_pickle: bool = False) -> ForeignEmbedding:
+def load_foreign_embedding(path: str | Path, allow_pickle: bool = False, key: str = "") -> ForeignEmbedding:
     """Read one word from a file of any tool.
 
     Args:
         path: the file; its ending does not matter.
         allow_pickle: read the zip archives of ``torch.save`` too (``.pt``, ``.bin``); nothing in them is ever run.
+        key: name of the tensor that holds the word, where no tool's layout says so.
 
     Raises:
         EmbeddingError: the file is missing, too large, damaged, of no known kind, a pickle that is not allowed or holds
-            anything but tensors, a pair for SDXL, or holds no finite rows.
+            anything but tensors, a pair for SDXL, holds no finite rows or too many, or has a tensor of unknown name.
     """
     path = Path(path)
     content = read_content(path)
@@ -95,11 +101,24 @@ def load_foreign_embedding(path: str | Path, allow_pickle: bool = False) -> Fore
     if "string_to_param" in values:
         layout, name, rows = "web UI", values.get("name"), _rows_of_web_ui(values["string_to_param"], what)
         metadata = _provenance_of_web_ui(values)
+    elif key:
+        if key not in values:
+            raise EmbeddingError(f"{what} has no tensor '{key}': give one of {listed(sorted(values))} by --key")
+        layout, name, rows = "tensor by name", key, _as_rows(values[key], what)
     else:
-        layout, name, rows = _rows_by_name(values, metadata, what)
+        layout, name, rows = _rows_by_name({**values}, metadata, what)
+    if (number := len(rows.numbers)) > MAX_VECTORS:
+        raise EmbeddingError(
+            f"{what} must hold at most {MAX_VECTORS} vectors, as many as a text encoder takes, got {number}: is it an "
+            "embedding file?"
+        )
+    note = ""
+    if BEHIND_ENCODER in values and BEHIND_ENCODER not in (key, name):
+        note = f"'{BEHIND_ENCODER}' is left out: its vectors stand behind the text encoder, where no word is read"
     provenance = {key: value for key, value in metadata.items() if key != "token"}
     shown = printable(name) if isinstance(name, str) else None
-    return ForeignEmbedding(layout, container, shown, rows, provenance, path, hashlib.sha256(content).hexdigest())
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ForeignEmbedding(layout, container, shown, rows, provenance, path, sha256, note)
 
 
 def _rows_of_web_ui(parameters: Any, what: str) -> StoredTensor:
@@ -110,13 +129,20 @@ def _rows_of_web_ui(parameters: Any, what: str) -> StoredTensor:
 
 
 def _rows_by_name(
-    values: Mapping[str, Any], metadata: Mapping[str, str], what: str
+    values: dict[str, Any], metadata: Mapping[str, str], what: str
 ) -> tuple[str, str | None, StoredTensor]:
     if SDXL_KEYS & values.keys():
         raise EmbeddingError(
             f"{what} is an embedding for SDXL, which has two text encoders ({listed(sorted(values))}): "
             "give one for Stable Diffusion 1 or 2"
         )
+    if BEHIND_ENCODER in values:
+        if "emp_params" not in values:
+            raise EmbeddingError(
+                f"{what} holds '{BEHIND_ENCODER}', OneTrainer's vectors behind the text encoder, and no word: save the "
+                "embedding with output embeddings off"
+            )
+        del values[BEHIND_ENCODER]
     if len(values) == 1 and (key := next(iter(values))) in NAMELESS_LAYOUTS:
         return NAMELESS_LAYOUTS[key], metadata.get("token"), _as_rows(values[key], what)
     name = min(values, key=len, default="")
@@ -132,6 +158,11 @@ def _rows_by_name(
             f"{what} must hold slots of one width, got {listed([str(row.numbers.shape[1]) for row in rows])}"
         )
     joined = StoredTensor(np.concatenate([row.numbers for row in rows]), rows[0].precision)
+    if not BRACKETED.fullmatch(name):
+        raise EmbeddingError(
+            f"{what} holds '{printable(name)}', which is neither a word in angle brackets nor the name of a tool's "
+            f"tensor: if it is the word, say so by --key '{printable(name)}'"
+        )
     return "medti" if "medti_version" in metadata else "diffusers", name, joined
 
 
@@ -160,6 +191,7 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+BRACKETED = re.compile(r"<[^<>]+>")
 FILE_ENDINGS = {"diffusers": ".safetensors", "webui": ".safetensors", "kohya": ".safetensors", "png": ".png"}
 
 

@@ -24,6 +24,7 @@ GLOBALS = {
     "torch._utils _rebuild_tensor_v2",
     *(f"torch {kind}Storage" for kind in ("BFloat16", "Double", "Float", "Half", "Int", "Long")),
 }
+PARAMETER_DICT = "torch.nn.modules.container ParameterDict"
 OPCODES = {
     *("PROTO", "STOP", "MARK", "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
     *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "GLOBAL", "REDUCE", "BINPERSID"),
@@ -131,6 +132,13 @@ def _ensure_only_tensors(pickle: bytes, what: str) -> None:
         if count >= MAX_OPCODES:
             raise EmbeddingError(
                 f"{what} holds a pickle of more than {MAX_OPCODES} instructions, more than any embedding takes"
+            )
+        if name == "GLOBAL" and argument == PARAMETER_DICT:
+            raise EmbeddingError(
+                f"{what} holds a ParameterDict, as the first code of textual inversion saved it, which only running a "
+                "program can open. If you trust the file, save it anew where it was made: "
+                "content = torch.load(FILE, weights_only=False); content['string_to_param'] = "
+                "dict(content['string_to_param'].items()); torch.save(content, NEW_FILE)"
             )
         if name == "GLOBAL" and argument not in GLOBALS:
             named = printable(argument).replace(" ", ".")

@@ -116,7 +116,19 @@ def test_a_bare_pickle_is_never_opened(tmp_path, refusal):
             "for SDXL, which has two text encoders ('clip_g', 'clip_l'): give one",
         ),
         (save({"a": ROWS, "b": ROWS + 1}), "must hold the vectors of one word, got 2 entries ('a', 'b')"),
-        (save({"emp_params": ROWS, "emp_params_out": ROWS + 1}), "got 2 entries ('emp_params', 'emp_params_out')"),
+        (
+            save({"emp_params_out": ROWS}),
+            "holds 'emp_params_out', OneTrainer's vectors behind the text encoder, and no w",
+        ),
+        (
+            save({"text_projection": ROWS}),
+            "holds 'text_projection', which is neither a word in angle brackets nor the n",
+        ),
+        (save({"<a>": torch.ones(76, 8)}), "must hold at most 75 vectors, as many as a text encoder takes, got 76"),
+        (
+            torch_file(web_ui(torch.ones(1024, 8))),
+            "must hold at most 75 vectors, as many as a text encoder takes, got 1",
+        ),
         (save({}), "must hold the vectors of one word, got 0 entries (none)"),
         (torch_file({}), "got 0 entries (none)"),
         (save({"a": ROWS[0].clone(), "a_1": ROWS[1, :4].clone()}), "must hold slots of one width, got '8', '4'"),
@@ -142,6 +154,37 @@ def test_a_bare_pickle_is_never_opened(tmp_path, refusal):
 )
 def test_what_is_no_embedding_is_refused_by_name(refusal, content, message):
     assert message in refusal(content)
+
+
+def test_of_onetrainer_s_two_tensors_the_one_before_the_text_encoder_is_the_word(tmp_path):
+    path = tmp_path / "word.safetensors"
+    path.write_bytes(save({"emp_params": ROWS, "emp_params_out": ROWS + 1}))
+    found = load_foreign_embedding(path)
+    assert torch.equal(found.rows, ROWS) and found.layout == "OneTrainer"
+    assert found.note.startswith("'emp_params_out' is left out: its vectors stand behind the text encoder")
+
+
+def test_a_tensor_of_unknown_name_is_the_word_where_the_user_says_so(tmp_path):
+    path = tmp_path / "word.safetensors"
+    path.write_bytes(save({"chexpert_healthy": ROWS, "other": ROWS + 1}))
+    found = load_foreign_embedding(path, key="chexpert_healthy")
+    assert torch.equal(found.rows, ROWS) and found.name == "chexpert_healthy"
+    with pytest.raises(
+        EmbeddingError, match=r"has no tensor 'healthy': give one of 'chexpert_healthy', 'other' by --key"
+    ):
+        load_foreign_embedding(path, key="healthy")
+
+
+def test_a_parameter_dict_is_never_opened_and_can_be_saved_anew(tmp_path):
+    path = tmp_path / "word.pt"
+    content = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": torch.nn.ParameterDict({"*": ROWS})}
+    path.write_bytes(torch_file(content))
+    with pytest.raises(EmbeddingError, match="holds a ParameterDict, .* save it anew where it was made: ") as caught:
+        load_foreign_embedding(path, allow_pickle=True)
+    remedy = str(caught.value).partition("where it was made: ")[2]
+    names = {"torch": torch, "FILE": str(path), "NEW_FILE": str(tmp_path / "new.pt")}
+    exec(remedy, names)  # noqa: S102 what the message tells a user to run
+    assert torch.equal(load_foreign_embedding(tmp_path / "new.pt", allow_pickle=True).rows, ROWS)
 
 
 def test_missing_and_oversized_files_are_refused_before_they_are_read(tmp_path, refusal):
