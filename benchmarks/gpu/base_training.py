@@ -93,11 +93,22 @@ class Deadline:
             engine.terminate()
 
 
-def train_denoiser(parser: ConfigParser, deadline: Deadline | None = None) -> Any:
-    """Run the denoiser's stage for its steps, or until a deadline; return its moving average."""
+def train_denoiser(parser: ConfigParser, weights: Path, deadline: Deadline | None = None) -> None:
+    """Run the denoiser's stage for its steps, or until a deadline.
+
+    Its moving average is written to ``weights`` at the end and with each score: a borrowed machine may go early.
+    """
     network = parser.get_parsed_content("denoiser::network").to(parser["device"])
     network["unet"].to(memory_format=torch.channels_last)
     trainer = parser.get_parsed_content("denoiser::trainer")
+    averaged = parser.get_parsed_content("denoiser::averaged").module
+
+    def save(engine: Any) -> None:
+        save_half(weights, **dict(averaged.items()))
+
+    if parser["score_interval"]:
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(every=parser["score_interval"]), save)
+    trainer.add_event_handler(Events.COMPLETED, save)
     if deadline is not None:
         deadline.attach(trainer)
     start = time.monotonic()
@@ -105,8 +116,7 @@ def train_denoiser(parser: ConfigParser, deadline: Deadline | None = None) -> An
     taken = time.monotonic() - start
     num_images = trainer.state.iteration * parser["denoiser_batch_size"]
     print(f"{num_images} images in {taken:.1f} s, {num_images / taken:.0f} a second with scores", flush=True)
-    averaged = parser.get_parsed_content("denoiser::averaged").module
-    return averaged.to(memory_format=torch.contiguous_format)
+    averaged.to(memory_format=torch.contiguous_format)
 
 
 def compare_shapes(args: argparse.Namespace, settings: dict[str, Any]) -> None:
@@ -145,8 +155,7 @@ def compare_shapes(args: argparse.Namespace, settings: dict[str, Any]) -> None:
                 "denoiser_learning_rate": float(rate or args.learning_rate),
             }
         )
-        averaged = train_denoiser(parser)
-        save_half(args.output_dir / f"{trial.replace(':', '_')}.safetensors", **dict(averaged.items()))
+        train_denoiser(parser, args.output_dir / f"{trial.replace(':', '_')}.safetensors")
         table = Path(parser["output_dir"]) / "denoiser.csv"
         (args.output_dir / f"{trial.replace(':', '_')}.csv").write_text(table.read_text())
         print(f"{trial} after {time.monotonic() - start:.1f} s\n{table.read_text()}", flush=True)
@@ -172,8 +181,8 @@ def train_on(args: argparse.Namespace, settings: dict[str, Any]) -> None:
     autoencoder, network = (parser.get_parsed_content(f"{name}::network") for name in ("autoencoder", "denoiser"))
     load_base_model(args.initial_model, autoencoder, network)
     autoencoder.to(args.device)
-    averaged = train_denoiser(parser, deadline)
-    save_half(args.output_dir / f"{args.shape}.safetensors", **dict(averaged.items()))
+    weights = args.output_dir / f"{args.shape}.safetensors"
+    train_denoiser(parser, weights, deadline)
     parser.get_parsed_content("export")()
     print((args.output_dir / "denoiser.csv").read_text(), flush=True)
 

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "bundles/tiny_latent_diffusion/models"
 BUNDLE = ROOT / "bundles/chest_xray_textual_inversion/configs"
 TOKEN = "<chest_xray_no_finding>"
-PRECISIONS = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.01}  # largest relative difference of a prediction
+# largest relative difference of a prediction; PyTorch lets convolutions in float32 use a GPU's TensorFloat-32
+PRECISIONS = {"float32": 2e-3, "bfloat16": 0.05, "float16": 0.01}
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -147,15 +148,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--num_steps", type=int, default=20)
+    parser.add_argument("--num_steps", type=int, default=10)
     args = parser.parse_args()
     results = Results(args.output, args.device)
     if torch.device(args.device).type == "cuda":
         results.attempt("matrix product", lambda: measure_matrix_rate(results))
     with tempfile.TemporaryDirectory() as folder:
         results.attempt("networks", lambda: compare_networks(results, args.device))
-        results.attempt("pictures", lambda: compare_pictures(results, args.device, args.num_steps))
         results.attempt("training", lambda: compare_training(results, args.device, Path(folder)))
+        results.attempt("pictures", lambda: compare_pictures(results, args.device, args.num_steps))
 
 
 if __name__ == "__main__":
