@@ -37,7 +37,8 @@ from medti_components.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-TRACKING_KEYS = {*DEFAULT_MLFLOW_SETTINGS["configs"]}  # type: ignore[call-overload]
+_TRACKING: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
+TRACKING_KEYS = frozenset(_TRACKING["configs"])
 """What MONAI adds to a config for ``tracking``; its federated client adds ``run_name`` without it, too."""
 BUNDLE_CONFIGS = ("train.json", "inference.json", "evaluate.json")
 RUN_IDS = {
