@@ -12,9 +12,9 @@ from medti_components.evaluation.verdict import VerdictCheck
 from medti_components.networks.embedding_files.embedding_file import (
     EmbeddingFile,
     embedding_paths,
-    ensure_same_pictures,
     load_embedding,
 )
+from medti_components.networks.embedding_files.learned_words import ensure_same_pictures
 from medti_components.networks.embedding_files.trained_cases import TrainedCases
 
 Entries = Sequence[Mapping[str, Any]]

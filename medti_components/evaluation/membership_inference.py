@@ -25,7 +25,8 @@ from medti_components.evaluation.verdict import VerdictCheck
 from medti_components.losses.denoising_loss import add_noise, denoising_target
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.metrics.roc_auc import RocAuc
-from medti_components.networks.embedding_files.embedding_file import EmbeddingFile, load_embeddings
+from medti_components.networks.embedding_files.embedding_file import EmbeddingFile
+from medti_components.networks.embedding_files.learned_words import load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 from medti_components.random_streams import random_stream
 from medti_components.visualize.report import Section

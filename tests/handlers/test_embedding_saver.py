@@ -8,7 +8,7 @@ import medti_components
 from medti_components.engines.training_history import TrainingHistory
 from medti_components.handlers.embedding_saver import EmbeddingSaver
 from medti_components.networks.concept_embedding import ConceptEmbeddings
-from medti_components.networks.embedding_files.embedding_file import load_embeddings
+from medti_components.networks.embedding_files.learned_words import load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 

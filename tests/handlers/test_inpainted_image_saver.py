@@ -12,7 +12,8 @@ from medti_components.inferers.inpainting_sampler import InpaintingSampler
 from medti_components.inferers.latent_sampler import LatentSampler
 from medti_components.inferers.prompt_inferer import PromptInferer
 from medti_components.networks.concept_embedding import ConceptEmbedding
-from medti_components.networks.embedding_files.embedding_file import load_embeddings, save_embedding
+from medti_components.networks.embedding_files.embedding_file import save_embedding
+from medti_components.networks.embedding_files.learned_words import load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 RANDOM = np.random.default_rng(0)

@@ -19,11 +19,11 @@ from medti_components.networks.embedding_files.embedding_file import (
     EmbeddingFile,
     concept_name,
     embedding_paths,
-    ensure_modality,
     load_embedding,
     printable,
     read_safetensors,
 )
+from medti_components.networks.embedding_files.learned_words import ensure_modality
 from medti_components.networks.image_classifier import classifier_facts
 
 KINDS = ("embeddings", "classifier")  # keys of inference.json that name what was trained

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medti_components.errors import EmbeddingError, OutputError
-from medti_components.networks.embedding_files.embedding_file import load_embedding, load_embeddings, save_embedding
+from medti_components.networks.embedding_files.embedding_file import load_embedding, save_embedding
+from medti_components.networks.embedding_files.learned_words import load_embeddings
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 
