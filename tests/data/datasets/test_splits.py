@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
+from medti_components.data.datasets.patient_splits import patient_order, split_by_patient
 from medti_components.data.datasets.picai import PicaiCases
 from medti_components.data.datasets.splits import (
     SPLITS,
     Sizes,
     Splits,
     check_patients_apart,
-    patient_order,
-    split_by_patient,
 )
 from medti_components.data.phantoms.prostate_phantom import write_prostate_studies
 from medti_components.errors import ConfigError, DataError
