@@ -32,6 +32,14 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "demo": Command(
+        "medti_components.apps.demo:demo",
+        "Draw phantom studies, learn two words from them, generate pictures of both: offline, on a CPU, in minutes.",
+    ),
+    "bundles": Command(
+        "medti_components.apps.bundles:bundles",
+        "List the bundles that come with the software, or copy one to work on.",
+    ),
     "phantoms": Command(
         "medti_components.apps.phantoms:Phantoms", "Write phantom studies in the files of a public data set."
     ),

@@ -5,10 +5,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from medti_components.bundle.shipped import shipped_path
 from medti_components.errors import BundleError
 from medti_components.files import ensure_writable_directory, write_text_atomically
 
-BUNDLES = Path("bundles")
+BUNDLES = "bundles"
 
 
 def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_xml: str = "") -> Iterator[str]:
@@ -23,7 +24,7 @@ def validate(bundle: str = "", *, all: bool = False, steps: bool = True, junit_x
 
     Args:
         bundle: the bundle's folder, such as bundles/prostate_mri_textual_inversion.
-        all: check every folder in bundles/ instead.
+        all: check every folder in bundles/ instead, or every bundle that comes with the software.
         steps: also run a real step of training and of generation, on phantoms and the embedded base model.
         junit_xml: file for the results as JUnit XML.
     """
@@ -56,8 +57,9 @@ def _folders(bundle: str, all: bool) -> list[Path]:
     if bool(bundle) == all:
         raise BundleError("give the folder of one bundle, or --all for those in bundles/")
     if bundle:
-        return [Path(bundle)]
-    folders = sorted(path for path in BUNDLES.glob("[!._]*") if path.is_dir())
+        return [shipped_path(bundle)]
+    place = shipped_path(BUNDLES)
+    folders = sorted(path for path in place.glob("[!._]*") if path.is_dir())
     if not folders:
-        raise BundleError(f"there is no bundle in '{BUNDLES.resolve()}': run --all from the repository's root")
+        raise BundleError(f"there is no bundle in '{place.resolve()}': run --all elsewhere")
     return folders

@@ -11,6 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from medti_components.apps.reproduction.step_chain import Step, bundle_command
+from medti_components.bundle.shipped import shipped_path
 from medti_components.engines.run_folder import CHECKPOINTS
 from medti_components.errors import ConfigError
 
@@ -37,7 +38,7 @@ class BundleConfigs:
         Raises:
             ConfigError: a file is missing, or is no config.
         """
-        paths = [Path(path).resolve() for path in _listed(config_file)]
+        paths = [shipped_path(path).resolve() for path in _listed(config_file)]
         for path in paths:
             if not path.is_file():
                 raise ConfigError(f"config_file '{path}' is no file: correct --config_file")
