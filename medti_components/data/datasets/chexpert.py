@@ -2,10 +2,11 @@
 """The frontal images of a CheXpert download."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
 from medti_components.data.datasets.radiographs import VIEWS, Radiograph, only_table
-from medti_components.data.datasets.tables import CaseCounts, TableRow, table_rows
+from medti_components.data.datasets.tables import CaseCounts, TableRow, check_distinct, table_rows
 from medti_components.errors import DataError
 
 TABLE = "train.csv"
@@ -61,6 +62,7 @@ def read_chexpert(dataset_dir: str | Path, key: str = "dataset_dir") -> tuple[li
     table_path = _table(Path(dataset_dir), key)
     needed = ("Path", "Frontal/Lateral", "AP/PA", *COLUMNS_OF_FINDINGS)
     rows = table_rows(table_path, needed, "download CheXpert's table again")
+    check_distinct(rows, itemgetter("Path"))
     counts = CaseCounts(table_path, len(rows))
     remedy = "give a table with frontal images"
     frontal = counts.keep(rows, "frontal", remedy, lambda row: bool(row.meaning("Frontal/Lateral", DIRECTIONS)))
@@ -96,7 +98,9 @@ def _is_batch(path: Path) -> bool:
 
 
 def _radiograph(row: TableRow, roots: Sequence[Path]) -> Radiograph:
-    parts = PurePosixPath(row["Path"]).parts  # CheXpert-v1.0-small, train, patient00001, study1, view1_frontal.jpg
+    parts = PurePosixPath(
+        row["Path"].replace("\\", "/")
+    ).parts  # CheXpert-v1.0-small, train, patient00001, study1, view1_frontal.jpg
     if len(parts) < 3:
         raise DataError(f"{row.place} has the Path '{row['Path']}': download CheXpert's table again")
     split = parts[-4:-3]  # train or valid

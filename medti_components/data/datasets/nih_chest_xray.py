@@ -2,10 +2,18 @@
 """The images of a download of NIH ChestX-ray14."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 
 from medti_components.data.datasets.radiographs import VIEWS, Radiograph, only_table
-from medti_components.data.datasets.tables import CaseCounts, TableRow, meaning_of, plain_text, table_rows
+from medti_components.data.datasets.tables import (
+    CaseCounts,
+    TableRow,
+    check_distinct,
+    meaning_of,
+    plain_text,
+    table_rows,
+)
 from medti_components.errors import DataError
 
 NAMES_OF_FINDINGS = {
@@ -52,9 +60,12 @@ def read_nih_chest_xray(dataset_dir: str | Path, key: str = "dataset_dir") -> tu
     folder = table_path.parent
     columns: Mapping[str, str] = _COLUMNS_OF_EXCERPTS if table_path.name == TABLES[1] else _COLUMNS
     table = table_rows(table_path, columns.values(), "download NIH's table again")
+    check_distinct(table, itemgetter(columns["image"]))
     counts = CaseCounts(table_path, len(table))
     remedy = f"fill in '{columns['findings']}' in '{table_path}'"
     rows = counts.keep(table, "with labels", remedy, lambda row: bool(row[columns["findings"]].strip()))
+    remedy = f"fill in '{columns['patient']}' in '{table_path}'"
+    rows = counts.keep(rows, "with a patient", remedy, lambda row: bool(row[columns["patient"]].strip()))
     # the twelve archives unpack each beside the others
     folders = (*sorted(folder.glob("images")), *sorted(folder.glob("images_*/images")), folder)
     return [

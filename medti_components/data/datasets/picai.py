@@ -14,7 +14,7 @@ from medti_components.data.datasets.file_readers import read_volume
 from medti_components.data.datasets.picai_images import SEQUENCES, image_folders, volumes_by_study
 from medti_components.data.datasets.picai_masks import GLANDS, LESIONS, mask_source, masks_by_study
 from medti_components.data.datasets.splits import ADD_STUDIES, CaseGroup, Entry, PatientCases
-from medti_components.data.datasets.tables import CaseCounts, TableRow, plain_text, table_rows
+from medti_components.data.datasets.tables import CaseCounts, TableRow, check_distinct, plain_text, table_rows
 from medti_components.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ def _downloaded_studies(dataset_dir: Path, key: str) -> tuple[list[_Study], Case
         if not (dataset_dir / path).exists():
             raise DataError(f"{key} '{dataset_dir}' has no '{path}': set --{key} to a folder with {_EXPECTED}")
     rows = table_rows(marksheet, ("case_csPCa", "patient_id", "study_id"), "download PI-CAI's marksheet again")
+    check_distinct(rows, _name)
     counts = CaseCounts(marksheet, len(rows))
     labels = {row.place: row.meaning("case_csPCa", _CANCER) for row in rows}
     labelled = counts.keep(

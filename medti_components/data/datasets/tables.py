@@ -88,9 +88,30 @@ def table_rows(path: Path, columns: Iterable[str], remedy: str) -> list[TableRow
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"'{path}' is no readable table ({' '.join(str(error).split())}): {remedy}") from error
     absent = [column for column in columns if column not in found]
+    other = next((mark for mark in (";", "\t") if len(found) == 1 and mark in found[0]), None)
+    if other:
+        raise DataError(f"'{path}' must be separated by commas, got {other!r}: save it as CSV with commas")
     if absent:
         raise DataError(f"'{path}' has no column '{absent[0]}': {remedy}")
     return rows
+
+
+def check_distinct(rows: Iterable[TableRow], name_of: Callable[[TableRow], str]) -> None:
+    """Check that no two rows are of the same case.
+
+    Raises:
+        DataError: two are; the message names both.
+
+    >>> check_distinct([TableRow({"id": "7"}, "row 2"), TableRow({"id": "7"}, "row 3")], lambda row: row["id"])
+    Traceback (most recent call last):
+    ...
+    medti_components.errors.DataError: row 2 and row 3 are both of '7': remove one of them
+    """
+    seen: dict[str, TableRow] = {}
+    for row in rows:
+        other = seen.setdefault(name_of(row), row)
+        if other is not row:
+            raise DataError(f"{other.place} and {row.place} are both of '{name_of(row)}': remove one of them")
 
 
 class Filter(NamedTuple):

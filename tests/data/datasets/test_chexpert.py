@@ -234,7 +234,9 @@ def test_images_are_found_in_the_folders_of_the_batches(tmp_path):
             assert sorted(Path(entry["image"]).resolve() for entry in entries) == sorted(paths)
 
 
-@pytest.mark.parametrize("prefix", ["CheXpert-v1.0/train/", "train/", "", "/data/chest/CheXpert-v1.0-small/train/"])
+@pytest.mark.parametrize(
+    "prefix", ["CheXpert-v1.0/train/", "train/", "", "CheXpert-v1.0\\train\\", "/data/chest/CheXpert-v1.0-small/train/"]
+)
 def test_what_stands_before_the_patient_in_the_table_does_not_matter(tmp_path, prefix):
     folder = write_chexpert(tmp_path / "data", [chexpert_row(1, no=1)])
     table = (folder / "train.csv").read_text()
@@ -256,4 +258,12 @@ def test_two_different_files_of_one_image_are_an_error(tmp_path):
     copy.write_bytes(b"another size")
     expected = f"'{folder / 'train' / path}' and '{copy}' are two files of one image: move one of them away"
     with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+        listed(folder, [HEALTHY])
+
+
+def test_an_image_that_is_twice_in_the_table_is_an_error(tmp_path):
+    folder = write_chexpert(tmp_path / "data", [chexpert_row(1, no=1), chexpert_row(1, pneumonia=1)])
+    with pytest.raises(
+        DataError, match=r"train.csv' row 2 and '.*train.csv' row 3 are both of 'CheXpert-v1.0-small/tr"
+    ):
         listed(folder, [HEALTHY])

@@ -158,3 +158,11 @@ def test_a_dicom_radiograph_is_to_be_converted(tmp_path):
     write_dicom(tmp_path / "a.png")
     with pytest.raises(DataError, match="a.png' must be a PNG or JPG, got a DICOM file: convert it, or leave"):
         GreyImageReader().get_data(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_with_another_separator_is_told(tmp_path, mark):
+    (tmp_path / "a.csv").write_text(f"Path{mark}Sex\na.jpg{mark}F\n")
+    expected = f"'{tmp_path / 'a.csv'}' must be separated by commas, got {mark!r}: save it as CSV with commas"
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+        table_rows(tmp_path / "a.csv", ["Path"], "download it again")

@@ -108,7 +108,13 @@ def test_findings_and_views_are_read_in_any_case(tmp_path):
     rows = [("1.png", "no finding", 1, "ap"), ("2.png", "EFFUSION| mass", 2, "Ap"), ("3.png", "", 3, "AP")]
     entries = listed(write_nih(tmp_path, rows), [HEALTHY, EFFUSION])
     assert [(entry["patient_id"], entry["label"]) for entry in entries] == [("1", 0), ("2", 2)]
-    assert str(read_nih_chest_xray(tmp_path)[1]) == "3 rows of 'Data_Entry_2017.csv', 2 with labels"
+
+
+def test_rows_without_labels_or_patient_are_left_out_and_counted(tmp_path):
+    rows = [("1.png", "No Finding", 1, "AP"), ("2.png", "Mass", "", "AP"), ("3.png", "", 3, "AP")]
+    images, counts = read_nih_chest_xray(write_nih(tmp_path, rows))
+    assert [image.patient_id for image in images] == ["1"]
+    assert str(counts) == "3 rows of 'Data_Entry_2017.csv', 2 with labels, 1 with a patient"
 
 
 @pytest.mark.parametrize(

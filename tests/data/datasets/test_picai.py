@@ -383,3 +383,14 @@ def test_counts_tell_what_each_filter_leaves_and_what_was_left_out_of_the_drawn(
         f"{NEGATIVE}: {table}, 2 with case_csPCa NO, 1 of patients without a positive study",
         f"{POSITIVE}: {table}, 3 with case_csPCa YES (left out: 1 positive ones with empty lesion masks)",
     ]
+
+
+@pytest.mark.parametrize("label", ["YES", "NO"])
+def test_a_study_that_is_twice_in_the_marksheet_is_an_error(crafted_picai, label):
+    folder = crafted_picai(positives(2))
+    with open(folder / MARKSHEET, "a") as file:
+        file.write(f"11000.0,1011000,{label}\n")
+    with pytest.raises(
+        DataError, match=r"csv' row 2 and '.*csv' row 4 are both of '11000_1011000': remove one of them$"
+    ):
+        listed(folder)
