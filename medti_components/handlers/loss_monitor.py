@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 LOSSES_WANTED = "losses_wanted"
 """Event on which the losses of the steps so far are looked at."""
 
+REMEDY = "lower --{}learning_rate, or set --dtype float32, and begin anew, without --resume"
+"""A checkpoint is resumed with its own settings alone."""
+
 SERIES = "<classifier>"
 """What a classifier's series are called in a history."""
 
@@ -77,17 +80,11 @@ class LossMonitor:
         for step, step_losses in enumerate(losses.tolist(), start=last - len(losses) + 1):
             for token, loss in zip(network.tokens, step_losses, strict=True):
                 if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"loss of '{token}' is {loss} in step {step}: lower learning_rate or use "
-                        "--dtype float32, then go on from the last checkpoint with --resume true"
-                    )
+                    raise TrainingError(f"loss of '{token}' is {loss} in step {step}: {REMEDY.format('')}")
         for token, loss in zip(network.tokens, losses.mean(dim=0).tolist(), strict=True):
             norm = network[token].rows.detach().norm(dim=1).mean().item()
             if not math.isfinite(norm):
-                raise TrainingError(
-                    f"rows of '{token}' are not finite after step {last}: lower learning_rate or use "
-                    "--dtype float32, then go on from the last checkpoint with --resume true"
-                )
+                raise TrainingError(f"rows of '{token}' are not finite after step {last}: {REMEDY.format('')}")
             for quantity, value in (("training_loss", loss), ("row_norm", norm)):
                 self.history.add(quantity, token, last, value)
                 self._show(f"{quantity}/{token}", value, last)
@@ -112,8 +109,7 @@ class ClassifierLossMonitor(LossMonitor):
         if len(bad):
             raise TrainingError(
                 f"the classifier's loss is {losses[bad[0]].item()} in batch {last - len(losses) + 1 + int(bad[0])}: "
-                "lower classifier_learning_rate or use --dtype float32, then go on from the last checkpoint with "
-                "--resume true"
+                f"{REMEDY.format('classifier_')}"
             )
         loss = losses.mean().item()
         self.history.add("training_loss", SERIES, last, loss)

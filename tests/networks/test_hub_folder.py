@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+from configs_of_bundles import CHEST, CLASSIFICATION, HISTOPATHOLOGY, PROSTATE, load
+from huggingface_hub.errors import RevisionNotFoundError
 
 from medti_components.errors import BaseModelError
 from medti_components.networks import hub_folder
 from medti_components.networks.hub_folder import locate_files, locate_folder
+
+DEFAULTS = [
+    *((folder / "train.json", "base_model", "base_revision") for folder in (PROSTATE, CHEST, HISTOPATHOLOGY)),
+    (CLASSIFICATION / "train.json", "pretrained_model", "pretrained_revision"),
+]
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path, monkeypatch):
@@ -39,3 +46,23 @@ def test_missing_files_are_named(tmp_path):
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(BaseModelError, match=rf"^a_key '{tmp_path}' lacks a.json, c.json: do that$"):
         locate_files(str(tmp_path), None, "a_key", "do that", ["a.json", "b.json", "c.json"])
+
+
+def test_a_revision_that_does_not_exist_names_its_key(monkeypatch):
+    def unknown(*_, **__):
+        raise RevisionNotFoundError.__new__(RevisionNotFoundError)  # its making asks for an answer of a server
+
+    monkeypatch.setattr(hub_folder, "snapshot_download", unknown)
+    message = "^base_revision '0123abc' is no revision of 'some/model': set --base_revision to one of its commits, tags"
+    with pytest.raises(BaseModelError, match=message):
+        locate_folder("some/model", "0123abc", "base model", "do that", ["*.json"])
+
+
+@pytest.mark.parametrize(("config", "model", "revision"), DEFAULTS)
+def test_the_default_revision_holds_for_the_default_model_alone(config, model, revision, tmp_path, monkeypatch):
+    content = load(config)
+    asked = {}
+    monkeypatch.setattr(hub_folder, "snapshot_download", lambda name, **given: asked.update(given) or str(tmp_path))
+    for name, expected in ((content[model], content[revision]), ("clinic/other", None)):
+        locate_folder(name, content[revision], "base model", "do that", ["*.json"])
+        assert asked["revision"] == expected

@@ -24,6 +24,7 @@ from medti_components.networks.embedding_files.embedding_file import (
     read_safetensors,
 )
 from medti_components.networks.embedding_files.learned_words import ensure_modality
+from medti_components.networks.hub_folder import revision_of
 from medti_components.networks.image_classifier import classifier_facts
 
 KINDS = ("embeddings", "classifier")  # keys of inference.json that name what was trained
@@ -179,7 +180,11 @@ def _text_width(base: Path | None, name: str, revision: str | None) -> int | Non
     """Return the base model's text width; None for one of the hub that was not fetched before."""
     file = "text_encoder/config.json"
     try:
-        path = base / file if base is not None else try_to_load_from_cache(name, file, revision=revision)
+        path = (
+            base / file
+            if base is not None
+            else try_to_load_from_cache(name, file, revision=revision_of(name, revision))
+        )
         if not isinstance(path, str | Path):
             return None
         width = int(json.loads(Path(path).read_text(encoding="utf-8"))["hidden_size"])

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from medti_components.bundle.dry_run.rehearsal import Rehearsal, Work, duration
 from medti_components.bundle.keys import is_target, reached, setting_keys
+from medti_components.networks.hub_folder import revision_of
 
 if sys.platform != "win32":
     import resource
@@ -100,7 +101,7 @@ def _is_here(values: Mapping[str, Any], key: str) -> bool:
     name = values[key]
     if not isinstance(name, str) or Path(name).expanduser().is_dir() or name.count("/") != 1:
         return True  # what is wrong with a name is told where it is loaded
-    return isinstance(try_to_load_from_cache(name, file, revision=values.get(revision_key)), str)
+    return isinstance(try_to_load_from_cache(name, file, revision=revision_of(name, values.get(revision_key))), str)
 
 
 def _measured(works: Sequence[Work], device: str) -> Iterator[str]:
