@@ -41,6 +41,7 @@ def main() -> None:
             "`import monai.bundle`": ["-c", "import monai.bundle"],
             "`medti --help`": ["-m", "medti_components", "--help"],
             "`medti validate --help`": ["-m", "medti_components", "validate", "--help"],
+            "`medti reproduce --help`": ["-m", "medti_components", "reproduce", "--help"],
             "`medti embedding inspect`": ["-m", "medti_components", "embedding", "inspect", word],
             "`python -m monai.bundle run` with a misspelt key": ["-m", "monai.bundle", *misspelt],
         }

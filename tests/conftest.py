@@ -3,6 +3,8 @@
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,7 +15,8 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from medti_components.apps.reproduction import step_chain
+from medti_components.apps import reproduce
+from medti_components.apps.reproduction import workflow
 from medti_components.networks.frozen_latent_diffusion import FrozenLatentDiffusion
 
 
@@ -117,6 +120,20 @@ def micro_model(micro_base: Path) -> FrozenLatentDiffusion:
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let chains of commands and trial runs fork their processes from one that has imported the libraries."""
-    monkeypatch.setattr(step_chain, "start_process", forked_commands.start)
+    """Let trial runs fork their processes from one that has imported the libraries."""
     monkeypatch.setattr(subprocess, "run", forked_commands.run)
+
+
+@pytest.fixture
+def forked_workflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let Snakemake and the jobs of workflows fork their processes from one that has imported the libraries."""
+    with tempfile.TemporaryDirectory() as folder, forked_commands.forking_python(Path(folder)) as python:
+        monkeypatch.setattr(workflow, "PYTHON", str(python))
+
+        def run_command(command: Sequence[str]) -> int:
+            result = forked_commands.run(command)
+            print(result.stdout, result.stderr)
+            return result.returncode
+
+        monkeypatch.setattr(reproduce, "run_command", run_command)
+        yield

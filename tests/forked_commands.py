@@ -12,11 +12,14 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, Listener
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 PRELOADED = (
     "diffusers.models.autoencoders.autoencoder_kl",
@@ -31,17 +34,13 @@ PRELOADED = (
     "scipy.stats",
     "SimpleITK",
     "sklearn.metrics",
+    "snakemake.cli",
     "torch.utils.tensorboard",
     "torchmetrics",
     "transformers.models.clip.modeling_clip",
 )
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*PRELOADED])
-
-
-def is_python_module(command: Sequence[str]) -> bool:
-    """Whether a command is ``python -m module ...`` of this interpreter."""
-    return list(command[:2]) == [sys.executable, "-m"]
 
 
 def _hide(package: str) -> None:
@@ -62,13 +61,18 @@ def _run(
     sys.path[:0] = ["", *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     if hidden:
         _hide(hidden)
-    sys.argv = [*command[2:]]
+    is_module = command[1] == "-m"
+    sys.argv = [*command[2 if is_module else 1 :]]
     warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     try:
-        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+        if is_module:
+            runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+        else:
+            sys.path[0] = str(Path(command[1]).parent)
+            runpy.run_path(command[1], run_name="__main__")
     except SystemExit:
         raise
     except BaseException as error:
@@ -76,34 +80,6 @@ def _run(
         sys.exit(1)
     finally:
         sys.stdout.flush()
-
-
-class ForkedProcess:
-    """A running command, with what of :class:`subprocess.Popen` a chain of commands asks for."""
-
-    def __init__(self, process: ForkServerProcess) -> None:
-        self.process = process
-
-    def poll(self) -> int | None:
-        return self.process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int:
-        self.process.join(timeout)
-        if self.process.exitcode is None:
-            raise subprocess.TimeoutExpired("", timeout or 0.0)
-        return self.process.exitcode
-
-    def terminate(self) -> None:
-        self.process.terminate()
-
-
-def start(
-    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], stdout: IO[bytes]
-) -> ForkedProcess | subprocess.Popen[bytes]:
-    """Begin a command as a chain does; one that is no ``python -m`` of this interpreter begins as ever."""
-    if not is_python_module(command):
-        return subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout, stderr=subprocess.STDOUT)
-    return _started(command, cwd, env, (stdout.name, stdout.name))
 
 
 def run(
@@ -120,15 +96,64 @@ def run(
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = (f"{folder}/stdout", f"{folder}/stderr")
-        status = _started(command, cwd, os.environ if env is None else env, outputs, hidden).wait(timeout)
+        status = _status(command, cwd, os.environ if env is None else env, outputs, timeout, hidden)
         stdout, stderr = (Path(path).read_text(encoding="utf-8") for path in outputs)
         return subprocess.CompletedProcess(command, status, stdout, stderr)
 
 
-def _started(
-    command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], outputs: tuple[str, str], hidden: str = ""
-) -> ForkedProcess:
+def _status(
+    command: Sequence[str],
+    cwd: str | Path | None,
+    env: Mapping[str, str],
+    outputs: tuple[str, str],
+    timeout: float | None = None,
+    hidden: str = "",
+) -> int:
     folder = None if cwd is None else str(cwd)
-    process = CONTEXT.Process(target=_run, args=(list(command), folder, dict(env), outputs, hidden))
+    process: ForkServerProcess = CONTEXT.Process(target=_run, args=(list(command), folder, dict(env), outputs, hidden))
     process.start()
-    return ForkedProcess(process)
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired(list(command), timeout or 0.0)
+    return process.exitcode
+
+
+# What a forking interpreter is to whoever starts it: hands its command line over, and ends as the fork does.
+CLIENT = """
+import os, sys
+from multiprocessing.connection import Client
+with Client({address!r}, "AF_UNIX") as connection:
+    outputs = [os.readlink(f"/proc/self/fd/{{number}}") for number in (1, 2)]
+    connection.send((sys.argv, os.getcwd(), dict(os.environ), outputs))
+    sys.exit(connection.recv())
+"""
+
+
+@contextmanager
+def forking_python(folder: Path) -> Iterator[Path]:
+    """Yield a program that does what Python does with a script or a module, in a process forked from the server.
+
+    Its output has to go to files.
+    """
+    address, program = str(folder / "socket"), folder / "python"
+    program.write_text(f"#!{sys.executable} -IS\n{CLIENT.format(address=address)}")
+    program.chmod(0o755)
+    with Listener(address, "AF_UNIX") as listener:
+        threading.Thread(target=_serve, args=(listener,), daemon=True).start()
+        yield program
+
+
+def _serve(listener: Listener) -> None:
+    while True:
+        try:
+            connection = listener.accept()
+        except OSError:  # the listener was closed
+            return
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: Connection) -> None:
+    with connection:
+        command, cwd, environment, outputs = connection.recv()
+        connection.send(_status(command, cwd, environment, tuple(outputs)))

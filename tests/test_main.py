@@ -169,7 +169,8 @@ def imported(*arguments):
     return names, said
 
 
-HELP = [["--help"], *([name, "--help"] for name in COMMANDS if name != "reproduce"), ["embedding", "inspect", "--help"]]
+GROUPS = (["embedding", "inspect", "--help"], ["reproduce", "table1", "--help"])
+HELP = [["--help"], *([name, "--help"] for name in COMMANDS), *GROUPS]
 
 
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)

@@ -1,83 +1,164 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``reproduce``: the paper's tables and figures by the bundles' own commands, gone on with after breaks."""
+"""The command ``reproduce``: the paper's tables and figures by the bundles' own commands, as a Snakemake workflow."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import fcntl
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from medti_components.apps.reproduction.auc_table import table4_rows
-from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.composition_figure import CompositionFigure
-from medti_components.apps.reproduction.grid_table import GridCells, GridTable, ParameterPictures
-from medti_components.apps.reproduction.inpainting_figures import PaintedProstate, PaintedRadiographs
-from medti_components.apps.reproduction.interpolation_figure import InterpolationFigure
-from medti_components.apps.reproduction.inversion_steps import InversionSteps
-from medti_components.apps.reproduction.parameter_grid import PAPER_FID, TABLES, ParameterGrid
-from medti_components.apps.reproduction.step_chain import Step, StepChain, gpus, num_cores
-from medti_components.apps.reproduction.table4 import ClassifierBundle, Table4
-from medti_components.apps.reproduction.words_table import WordsTable
+from medti_components.apps.reproduction.workflow import (
+    MINIATURE,
+    PAPER_TARGETS,
+    Experiment,
+    experiments_of,
+    steps_of,
+    write_plan,
+)
 from medti_components.errors import ConfigError, TrainingError
 from medti_components.files import ensure_writable_directory
 
+if TYPE_CHECKING:
+    from medti_components.apps.reproduction.bundle_runs import Step
 
-class Experiment(Protocol):
-    """A table or a figure of the paper."""
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        ...
-
-    def steps(self) -> list[Step]:
-        """Return all commands, each after those that it needs."""
-        ...
-
-    def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
-        """Write what the commands that are ``done`` gave, and yield what is to be said of it."""
-        ...
+SNAKEFILE = Path(__file__).resolve().parents[2] / "workflow" / "Snakefile"
+SNAKEMAKE_OPTIONS = ("--nolock", "--keep-going", "--rerun-incomplete")
 
 
-def run_experiments(
-    experiments: Sequence[Experiment], folder: Path, num_processes: int, dry_run: bool
+def run_workflow(
+    kind: str,
+    targets: Sequence[str],
+    output_dir: str,
+    options: Mapping[str, Any],
+    jobs: int,
+    executor: str,
+    profile: str,
+    dry_run: bool,
 ) -> Iterator[str]:
-    """Run the commands of experiments, each once, and write the results; with ``dry_run`` show the commands alone.
+    """Let Snakemake run what is missing for ``targets``, tables and figures of a kind; yield the tables.
 
     Args:
-        experiments: tables and figures.
-        folder: of records, logs and results.
-        num_processes: commands at a time; 0 takes one a GPU, or one a core.
-        dry_run: run nothing.
+        kind: of experiments, see ``KINDS`` of the workflow.
+        targets: their names.
+        output_dir: folder of everything.
+        options: of the kind of experiments.
+        jobs: steps at a time; 0 takes one per GPU, or one per core.
+        executor: of Snakemake; "" is the profile's, or this machine.
+        profile: folder or name of a profile of Snakemake; "" for none.
+        dry_run: show what would be run.
 
     Raises:
-        ConfigError: the number of processes is negative.
-        TrainingError: a command failed; all that do not need it were run, and what there is was written.
+        ConfigError: an option does not fit, or Snakemake or its executor is not installed.
+        TrainingError: a step failed; all that do not need it were run, and what there is was written.
     """
-    if num_processes < 0:
-        raise ConfigError(f"num_processes must be at least 0, got {num_processes}: correct --num_processes")
-    steps = {step.name: step for experiment in experiments for step in experiment.steps()}
-    chain = StepChain(list(steps.values()), folder, num_processes or len(gpus()) or num_cores())
+    _check_installed(executor)
+    if jobs < 0:
+        raise ConfigError(f"jobs must be at least 0, got {jobs}: correct --jobs")
+    folder = ensure_writable_directory(output_dir).resolve()
+    experiments = experiments_of(folder, {kind: options})
+    chosen = [each for each in experiments if each.name in targets]
+    # every result is asked for: Snakemake does not miss one that has gone as long as what was made of it is there
+    wanted = [*targets, *(str(step.result.relative_to(folder)) for step in steps_of(chosen).values())]
+    plan = folder / "workflow" / f"{kind}{'_dry_run' if dry_run else ''}.json"
+    own = {"snakefile": SNAKEFILE, "directory": folder, "configfile": plan, "executor": executor, "profile": profile}
+    given = [text for key, value in own.items() if value for text in (f"--{key}", str(value))]
+    threads = 1
+    if executor in ("", "local") and not profile:
+        limits, threads = _local_limits(jobs)
+        given += limits
+    elif jobs:
+        given += ["--jobs", str(jobs)]
+    elif not profile:
+        raise ConfigError(f"jobs must be given with executor '{executor}': add --jobs, the steps at a time")
+    command = [sys.executable, "-m", "snakemake", *given, *SNAKEMAKE_OPTIONS]
     if dry_run:
-        yield from chain.plan()
+        write_plan(plan, folder, {kind: options}, experiments, threads)
+        run_command([*command, "--dry-run", "--printshellcmds", *wanted])
         return
-    yield from chain.run()
-    done = {step.name for step in chain.steps if chain.is_done(step)}
-    for experiment in experiments:
-        yield from experiment.write(folder, done)
-    if chain.failed:
-        name, reason = next(iter(chain.failed.items()))
-        raise TrainingError(f"{len(chain.failed)} of {len(chain.steps)} commands failed, first {name}: {reason}")
+    with _locked(folder):
+        write_plan(plan, folder, {kind: options}, experiments, threads)
+        status = run_command([*command, *wanted])
+        if status != 0:
+            for experiment in chosen:
+                experiment.write(folder)
+    for experiment in chosen:
+        if "md" in experiment.endings:
+            yield f"\n{(folder / f'{experiment.name}.md').read_text(encoding='utf-8')}"
+        yield f"{', '.join(f'{experiment.name}.{ending}' for ending in experiment.endings)} in {folder}"
+    if status != 0:
+        raise TrainingError(_failure(chosen, folder, status))
 
 
-MINIATURE = (
-    "['bundles/prostate_mri_textual_inversion/configs/train.json','configs/embedded.json',"
-    "'benchmarks/reproduction_miniature.json']"
-)
-FIRST_WORDS = {
-    "prostate_mri": "<prostate_mri_negative>",
-    "chest_xray": "<chest_xray_no_finding>",
-    "histopathology": "<histopathology_normal>",
-}
-Builder = Callable[[GridCells, ParameterGrid, Mapping[str, InversionSteps], int], list[Experiment]]
+def _check_installed(executor: str) -> None:
+    """Raise ConfigError where Snakemake, the executor's plugin or the Snakefile is missing."""
+    if importlib.util.find_spec("snakemake") is None:
+        raise ConfigError("Snakemake is not installed: pip install 'medti[workflow]'")
+    plugin = f"snakemake_executor_plugin_{executor.replace('-', '_')}"
+    if executor not in ("", "local") and importlib.util.find_spec(plugin) is None:
+        package = plugin.replace("_", "-")
+        raise ConfigError(
+            f"executor '{executor}' is not installed: pip install {package} on Python 3.11 or newer, or leave out "
+            "--executor"
+        )
+    if not SNAKEFILE.is_file():
+        raise ConfigError(
+            f"'{SNAKEFILE}' is missing: run reproduce from a clone, installed with pip install --editable"
+        )
+
+
+def run_command(command: Sequence[str]) -> int:
+    """Run Snakemake on this terminal, and return its exit status; an interruption waits until its jobs have ended."""
+    with subprocess.Popen(command, close_fds=False) as process:  # so that it holds the folder's lock too
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+
+
+def _local_limits(jobs: int) -> tuple[list[str], int]:
+    """Return options that limit the jobs on this machine, one GPU each, and the threads of each job."""
+    import torch  # here, since the help needs no PyTorch
+
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_gpus = torch.cuda.device_count()
+    jobs = jobs or num_gpus or num_cores
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, num_cores // jobs))
+    gpus = ["--resources", f"gpu={num_gpus}"] if num_gpus else []
+    return ["--cores", str(jobs * threads), *gpus], threads
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs from a folder; unlike Snakemake's own lock, it is gone when the processes that hold it are."""
+    with open(folder / ".lock", "w") as file:
+        os.set_inheritable(file.fileno(), True)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"output_dir '{folder}' is in use by another run: wait, or choose another") from error
+        yield
+
+
+def _failure(experiments: Sequence[Experiment], folder: Path, status: int) -> str:
+    """Say how many steps are not done, and why the first of them failed."""
+    steps = steps_of(experiments).values()
+    missing = [step for step in steps if not step.is_done]
+    failed = [step for step in missing if all(need.is_done for need in step.needs) and _log(step, folder).is_file()]
+    if not failed:
+        return f"Snakemake ended with status {status} and no step failed: see its lines above"
+    name, log = failed[0].folder.relative_to(folder), _log(failed[0], folder)
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    reason = next((line for line in reversed(lines) if line.strip()), "no output")
+    return f"{len(missing)} of {len(steps)} steps are not done, first {name}: {reason} ({log})"
+
+
+def _log(step: "Step", folder: Path) -> Path:
+    return folder / "logs" / f"{step.folder.relative_to(folder)}.log"
 
 
 def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
@@ -90,47 +171,33 @@ def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
         dataset_dir: str = "",
         chest_dataset_dir: str = "",
         histopathology_dataset_dir: str = "",
-        num_inference_steps: Any = tuple(PAPER_FID["num_inference_steps"]),
-        guidance_scale: Any = tuple(PAPER_FID["guidance_scale"]),
-        num_vectors: Any = tuple(PAPER_FID["num_vectors"]),
-        num_cases: Any = tuple(PAPER_FID["num_cases"]),
+        num_inference_steps: Any = (25, 50, 75, 100),
+        guidance_scale: Any = (1, 2, 3, 4, 5),
+        num_vectors: Any = (8, 16, 32, 64),
+        num_cases: Any = (5, 10, 50, 100),
         num_pictures: int = 8,
         num_seeds: int = 1,
         seed: int = 0,
-        num_processes: int = 0,
+        jobs: int = 0,
+        executor: str = "",
+        profile: str = "",
         dry_run: bool = False,
     ) -> Iterator[str]:
         del self
-        for key, number, least in (("num_pictures", num_pictures, 1), ("num_seeds", num_seeds, 1), ("seed", seed, 0)):
-            _check_number(key, number, least)
-        folder = ensure_writable_directory(output_dir).resolve()
-        dataset_dirs = {
+        options = {
+            "config_file": config_file,
             "dataset_dir": dataset_dir,
             "chest_dataset_dir": chest_dataset_dir,
             "histopathology_dataset_dir": histopathology_dataset_dir,
-        }
-        inversions = _inversions(config_file, folder, dataset_dirs, seed)
-        prostate, chest, histopathology = inversions
-        cells = GridCells(prostate, num_seeds)
-        values = {
             "num_inference_steps": num_inference_steps,
             "guidance_scale": guidance_scale,
             "num_vectors": num_vectors,
             "num_cases": num_cases,
+            "num_pictures": num_pictures,
+            "num_seeds": num_seeds,
+            "seed": seed,
         }
-        grid = ParameterGrid(cells.default, values)
-        known: dict[str, Experiment] = {table: GridTable(table, cells, grid) for table in TABLES}
-        for figure in (
-            ParameterPictures(cells, grid),
-            InterpolationFigure(prostate, chest, histopathology, num_pictures),
-            CompositionFigure(chest, num_pictures),
-            PaintedRadiographs(chest, num_pictures),
-            PaintedProstate(prostate, num_pictures),
-        ):
-            known[figure.name] = figure
-        words = {each.name: each for each in (WordsTable(one, num_seeds, num_pictures) for one in inversions)}
-        chosen = [(known | words)[name] for name in names or tuple(known)]
-        return run_experiments(chosen, folder, num_processes, dry_run)
+        return run_workflow("paper", names, output_dir, options, jobs, executor, profile, dry_run)
 
     command.__doc__ = f"""{what}
 
@@ -146,15 +213,17 @@ def _command(names: tuple[str, ...], what: str) -> Callable[..., Iterator[str]]:
             histopathology_dataset_dir: Patch Camelyon's files; phantoms where it is left out.
             num_inference_steps: sampling steps to compare; the config's are added.
             guidance_scale: guidance scales to compare; the config's is added.
-            num_vectors: vectors a word to compare; the config's are added.
-            num_cases: training cases a word to compare; the config's are added, which are the most.
+            num_vectors: vectors per word to compare; the config's are added.
+            num_cases: training cases per word to compare; the config's are added, which are the most.
             num_pictures: images of each kind in figures 3 to 6, and of composed, interpolated and painted words.
             num_seeds: trainings of each cell of tables 1 to 3, and of the words.
             seed: of the first training, of phantoms and of images.
-            num_processes: commands at a time; 0 takes one a GPU, or one a core.
-            dry_run: show the commands and what is done, run nothing.
+            jobs: steps at a time; 0 takes one per GPU, or one per core.
+            executor: of Snakemake, such as slurm; this machine where it is left out.
+            profile: of Snakemake, such as workflow/profiles/slurm.
+            dry_run: show what would be run and why, run nothing.
         """
-    command.__name__ = names[0] if names else "all"
+    command.__name__ = names[0] if len(names) == 1 else "all"
     command.__qualname__ = f"Reproduce.{command.__name__}"
     return command
 
@@ -163,14 +232,14 @@ class Reproduce:
     """Reproduce tables and figures of "Medical diffusion on a budget" (MIDL 2024) on one's own data."""
 
     table1 = _command(("table1",), "Compare image quality over sampling steps and guidance scales.")
-    table2 = _command(("table2",), "Compare image quality over vectors a word.")
+    table2 = _command(("table2",), "Compare image quality over vectors per word.")
     table3 = _command(("table3",), "Compare image quality over training cases.")
     figure2 = _command(("figure2",), "Show one picture of each cell of tables 1 to 3, all of one seed.")
     figure3 = _command(("figure3",), "Go from healthy to diseased in prostate MRI, radiographs and histopathology.")
     figure4 = _command(("figure4",), "Add findings to a radiograph one by one.")
     figure5 = _command(("figure5",), "Paint effusion and pneumonia into the lower left lung of healthy radiographs.")
     figure6 = _command(("figure6",), "Paint lesions into a healthy prostate at two places in two sizes.")
-    all = _command((), "Make tables 1 to 3 and figures 2 to 6.")
+    all = _command(PAPER_TARGETS, "Make tables 1 to 3 and figures 2 to 6.")
     words_prostate_mri = _command(("words_prostate_mri",), "Measure all of prostate MRI's words, seed by seed.")
     words_chest_xray = _command(("words_chest_xray",), "Measure all of radiographs' words, seed by seed.")
     words_histopathology = _command(("words_histopathology",), "Measure all of histopathology's words, seed by seed.")
@@ -186,7 +255,9 @@ class Reproduce:
         num_few_cases: int = 10,
         embeddings: str = "",
         few_embeddings: str = "",
-        num_processes: int = 0,
+        jobs: int = 0,
+        executor: str = "",
+        profile: str = "",
         dry_run: bool = False,
     ) -> Iterator[str]:
         """Train classifiers on mixes of real and synthetic images and test all on the same cases.
@@ -194,62 +265,32 @@ class Reproduce:
         The seven rows of table 4 and four controls, each with seeds 0 to ``num_seeds`` - 1. Words and images that are
         missing are made first. The same command goes on where it was broken off: what is done is not done again, and
         what a changed setting touches is. Leaves table4.csv, table4.md and table4.png in ``output_dir``, and a folder
-        a cell.
+        per cell.
 
         Args:
             config_file: the classification bundle's train.json, or a list of it and overlays, which are laid over the
                 textual inversion's configs too.
             output_dir: folder for everything.
-            dataset_dir: the real cases; by default the config's.
+            dataset_dir: the real cases; by default the config's; "phantoms" draws hard ones.
             num_seeds: trainings of each row.
             num_real: real images to train on, half of each class.
             num_synthetic: synthetic images, half of each class, where there are many.
             num_few_cases: cases of each class for the words of few cases.
             embeddings: folder of words learned before from the training cases; empty learns them.
             few_embeddings: the same of the few cases.
-            num_processes: commands at a time; 0 takes one a GPU, or one a core.
-            dry_run: show the commands and what is done, run nothing.
+            jobs: steps at a time; 0 takes one per GPU, or one per core.
+            executor: of Snakemake, such as slurm; this machine where it is left out.
+            profile: of Snakemake, such as workflow/profiles/slurm.
+            dry_run: show what would be run and why, run nothing.
         """
-        for key, number in (("num_seeds", num_seeds), ("num_few_cases", num_few_cases)):
-            _check_number(key, number, 1)
-        words = [Path(path).resolve() if path else None for path in (embeddings, few_embeddings)]
-        for key, path in zip(("embeddings", "few_embeddings"), words, strict=True):
-            if path is not None and not path.is_dir():
-                raise ConfigError(f"{key} '{path}' is no folder: correct --{key}, or leave it out to learn the words")
-        if dataset_dir and not Path(dataset_dir).is_dir():
-            raise ConfigError(f"dataset_dir '{dataset_dir}' is no folder: correct --dataset_dir, or leave it out")
-        table = Table4.of(
-            ClassifierBundle.of(config_file),
-            ensure_writable_directory(output_dir).resolve(),
-            dataset_dir,
-            table4_rows(num_real, num_synthetic),
-            num_seeds,
-            num_few_cases,
-            (words[0], words[1]),
-        )
-        if not dry_run:
-            table.write_settings()
-        return run_experiments([table], table.output_dir, num_processes, dry_run)
-
-
-def _check_number(key: str, number: int, least: int) -> None:
-    if number < least:
-        raise ConfigError(f"{key} must be at least {least}, got {number}: correct --{key}")
-
-
-def _inversions(config_file: str, output_dir: Path, dataset_dirs: Mapping[str, str], seed: int) -> list[InversionSteps]:
-    """Return the three textual inversions beside each other, each on its cases."""
-    bundle = BundleConfigs.of(config_file)
-    missing = [key for key in ("num_vectors", "concepts") if key not in bundle.content(bundle.first.stem)]
-    if missing:
-        raise ConfigError(
-            f"config_file must be the train.json of a textual inversion, '{bundle.first}' lacks {', '.join(missing)}: "
-            "give bundles/prostate_mri_textual_inversion/configs/train.json first"
-        )
-    found = []
-    for (modality, word), (key, given) in zip(FIRST_WORDS.items(), dataset_dirs.items(), strict=True):
-        path = Path(given).resolve() if given else None
-        if path is not None and not path.is_dir():
-            raise ConfigError(f"{key} '{path}' is no folder: correct --{key}, or leave it out to draw phantoms")
-        found.append(InversionSteps(bundle.beside([word]), modality, output_dir, path, seed))
-    return found
+        options = {
+            "config_file": config_file,
+            "dataset_dir": dataset_dir,
+            "num_seeds": num_seeds,
+            "num_real": num_real,
+            "num_synthetic": num_synthetic,
+            "num_few_cases": num_few_cases,
+            "embeddings": embeddings,
+            "few_embeddings": few_embeddings,
+        }
+        return run_workflow("table4", ["table4"], output_dir, options, jobs, executor, profile, dry_run)

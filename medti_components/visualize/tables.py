@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of a report: of metrics with their intervals, of settings, of text."""
+"""Tables of a report or of Markdown: of metrics with their intervals, of settings, of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,3 +53,15 @@ def listed_counts(metric: IntervalEstimate) -> str:
     '9 real, 7 generated'
     """
     return ", ".join(f"{count} {group}" for group, count in metric.counts.items())
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as Markdown has it.
+
+    >>> print(markdown_table(["metric", "value"], [["auc", "0.5"]]), end="")
+    | metric | value |
+    |---|---|
+    | auc | 0.5 |
+    """
+    lines = [f"| {' | '.join(cells)} |" for cells in (headings, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(headings), *lines[1:]]) + "\n"

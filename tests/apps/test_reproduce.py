@@ -1,161 +1,153 @@
 # SPDX-License-Identifier: Apache-2.0
-import csv
+"""The command ``reproduce``: what Snakemake runs, runs again and leaves out, and what users see of it."""
+
+import importlib.util
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from medti_components import __main__ as command_line
 from medti_components.apps import reproduce
 from medti_components.apps.reproduce import Reproduce
-from medti_components.apps.reproduction import bundle_configs, step_chain
-from medti_components.apps.reproduction.auc_table import table4_rows
-from medti_components.apps.reproduction.step_chain import record_of
-from medti_components.apps.reproduction.table4 import ClassifierBundle, Table4Steps
+from medti_components.apps.reproduction import workflow
+from medti_components.apps.reproduction.table4 import ClassifierBundle, table4_rows
+from medti_components.apps.reproduction.workflow import steps_of, table4_experiments
 from medti_components.errors import ConfigError, TrainingError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "bundles" / "prostate_cancer_classification" / "configs"
 TRAIN = str(CONFIGS / "train.json")
-EVALUATED = "1,1,0.9,0.1,prostate_mri_negative\n2,2,0.2,0.8,prostate_mri_positive\n"
-# In place of a bundle's run: notes that it ran, and leaves what a later command and the table read.
-RUN = f"""
-import pathlib, sys
-log, run_id, output_dir, breaks = sys.argv[1:5]
-with open(log, "a") as file:
-    file.write(f"{{run_id}} {{pathlib.Path(output_dir).parent}}\\n")
-if breaks in output_dir:
+WORDS = str(REPOSITORY / "bundles" / "prostate_mri_textual_inversion" / "configs" / "train.json")
+# In place of a job: notes that it ran, and leaves what Snakemake waits for. ``breaks`` says which ones fail.
+JOB = """
+import json, pathlib, sys
+home = pathlib.Path({home!r})
+command = sys.argv[sys.argv.index("--") + 1 :]
+if command[0].endswith("workflow"):  # the job that writes a table
+    for ending in ("csv", "md", "png"):
+        pathlib.Path(f"{{command[2]}}.{{ending}}").write_text("of " + command[2])
+    sys.exit()
+output_dir = pathlib.Path(command[command.index("--output_dir") + 1])
+run_id = command[1] if command[1] == "phantoms" else command[2]
+with open(home / "log", "a") as log:
+    log.write(f"{{run_id}} {{output_dir.relative_to(home / 'out')}}\\n")
+output_dir.mkdir(parents=True, exist_ok=True)
+if (home / "breaks").read_text() in str(output_dir):
     sys.exit("error: it broke")
-folder = pathlib.Path(output_dir)
-folder.mkdir(parents=True, exist_ok=True)
-head = "study_id,patient_id,prostate_mri_negative,prostate_mri_positive,true_class\\n"
-(folder / "probabilities.csv").write_text(head + {EVALUATED!r})
+if run_id == "training":
+    (output_dir / "embeddings").mkdir()
+if run_id == "evaluating":
+    (output_dir / "metrics.json").write_text("{{}}")
 """
 
 
-def some_rows(num_real, num_synthetic):
-    """Some of the rows, for the sake of time; the fourth goes on from the second."""
-    names = ("real", "synthetic_many", "few_synthetic_many", "pretrained")
-    return [row for row in table4_rows(num_real, num_synthetic) if row.name in names]
-
-
 @pytest.fixture
-def runs(monkeypatch, tmp_path):
-    """Let commands only note that they ran; returns what ran since the last call. ``runs.breaks`` names who fails."""
-
-    def command(run_id, config_files, keys):
-        facts = json.dumps({key: str(value) for key, value in keys.items()})
-        return [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            RUN,
-            str(tmp_path / "log"),
-            run_id,
-            str(keys["output_dir"]),
-            noted.breaks,
-            facts,
-        ]
+def runs(monkeypatch, tmp_path, forked_workflow):
+    """Let jobs only note that they ran; returns what ran since the last call."""
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable} -IS\n{JOB.format(home=str(tmp_path))}")
+    program.chmod(0o755)
+    (tmp_path / "breaks").write_text("nothing")
+    monkeypatch.setattr(workflow, "PYTHON", str(program))
+    monkeypatch.setattr("medti_components.apps.reproduction.grid_tables.GridTable.write", lambda self, folder: None)
 
     def noted():
         log = tmp_path / "log"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
-        return [(run_id, Path(folder).relative_to(tmp_path / "out")) for run_id, folder in map(str.split, lines)]
+        return sorted(lines)
 
-    noted.breaks = "nothing"
-    monkeypatch.setattr(bundle_configs, "bundle_command", command)
-    monkeypatch.setattr(step_chain, "POLLING_SECONDS", 0.01)
-    monkeypatch.setattr(reproduce, "table4_rows", some_rows)
     return noted
 
 
-def table4(tmp_path, **options):
-    (tmp_path / "data").mkdir(exist_ok=True)
-    settings = {"num_seeds": 2, "num_real": 4, "num_synthetic": 8, "num_processes": 2}
-    return list(Reproduce().table4(TRAIN, str(tmp_path / "out"), str(tmp_path / "data"), **{**settings, **options}))
+def table2(tmp_path, **options):
+    """Two cells: words of 8 vectors, and of the config's 64."""
+    given = {"config_file": WORDS, "num_vectors": [8], "jobs": 2, **options}
+    return list(Reproduce().table2(str(tmp_path / "out"), **given))
 
 
-def test_all_is_run_once_and_tabulated(runs, tmp_path) -> None:
-    lines = table4(tmp_path)
-    ran = runs()
-    assert sorted(run_id for run_id, _ in ran) == sorted(
-        ["training", "generating"] * 2 + ["training", "evaluating"] * 4 * 2
-    )
-    assert {str(folder) for _, folder in ran} >= {f"cells/{row.name}/seed_1" for row in some_rows(4, 8)}
-    with open(tmp_path / "out" / "table4.csv", newline="") as file:
-        rows = [*csv.DictReader(file)]
-    assert [float(row["auc"]) for row in rows] == [1.0] * 4
-    assert lines[-1].endswith(f"table4.csv, table4.md, table4.png in {tmp_path / 'out'}")
-    lines = table4(tmp_path)
+def test_what_is_missing_or_changed_is_run_and_nothing_else(runs, tmp_path) -> None:
+    cell, words = "prostate_mri/steps_100_guidance_2_vectors_8_cases_100/seed_0", "prostate_mri/vectors_8_cases_100"
+    touched = sorted([f"training {words}/seed_0", f"generating {cell}/generated", f"evaluating {cell}/evaluated"])
+    overlay = tmp_path / "overlay.json"
+    overlay.write_text("{}")
+    config_file = str([WORDS, str(overlay)])
+    lines = table2(tmp_path, config_file=config_file)
+    assert len(runs()) == 1 + 2 * 3
+    assert lines[-1] == f"table2.csv, table2.md, table2.png in {tmp_path / 'out'}"
+    table2(tmp_path, config_file=config_file)
     assert runs() == []
-    assert sum("done before" in line for line in lines) == 4 + 16
-    table4(tmp_path, num_seeds=3)
-    assert {folder.name for _, folder in runs()} == {"seed_2"}
+    shutil.rmtree(tmp_path / "out" / words / "seed_0" / "embeddings")
+    table2(tmp_path, config_file=config_file, dry_run=True)
+    assert runs() == []
+    table2(tmp_path, config_file=config_file)
+    assert runs() == touched
+    (tmp_path / "breaks").write_text(f"{cell}/generated")
+    overlay.write_text('{"max_steps": 7}')  # of the words
+    with pytest.raises(
+        TrainingError, match=rf"^2 of 7 steps are not done, first {cell}/generated: error: it broke \(.*generated.log\)"
+    ):
+        table2(tmp_path, config_file=config_file)
+    assert {line for line in runs() if "vectors_64" in line and "evaluating" in line}  # what does not need it was run
+    (tmp_path / "breaks").write_text("nothing")
+    table2(tmp_path, config_file=config_file)
+    assert runs() == touched[:2]
 
 
-def test_a_changed_setting_runs_what_it_touches(runs, tmp_path) -> None:
-    table4(tmp_path, num_seeds=1)
-    runs()
-    table4(tmp_path, num_seeds=1, num_few_cases=5)
-    cell = "cells/few_synthetic_many/seed_0"
-    assert [str(folder) for _, folder in runs()] == [".", "few_words", cell, cell]
+def test_the_snakefile_stands_alone_and_reports(runs, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    out, config = tmp_path / "out", tmp_path / "config.json"
+    options = json.loads((reproduce.SNAKEFILE.parent / "config.json").read_text())
+    options = {"paper": {"config_file": WORDS, "num_vectors": [8]}, "table4": options["table4"]}
+    config.write_text(json.dumps({"output_dir": str(out), "paper": options["paper"]}))
+    workflow.load_plan({"output_dir": str(out), **options})  # here, so that its jobs are this test's
+    command = [sys.executable, "-m", "snakemake", "-s", str(reproduce.SNAKEFILE), "--configfile", str(config)]
+    assert reproduce.run_command([*command, "--cores", "2", "table2"]) == 0
+    assert len(runs()) == 7
+    assert (out / "table2.md").read_text() == "of table2"
+    report = tmp_path / "report.html"
+    assert reproduce.run_command([*command, "--report", str(report), "table2"]) == 0
+    assert "table2.csv" in report.read_text()
 
 
-def test_a_killed_cell_is_run_again_and_goes_on(runs, tmp_path) -> None:
-    table4(tmp_path, num_seeds=1)
-    runs()
-    record = record_of("cells/real/seed_0/training", tmp_path / "out")
-    record.begin(record.attempts[-1]["command"], record.attempts[-1]["files"])  # and was killed
-    table4(tmp_path, num_seeds=1)
-    cell = Path("cells/real/seed_0")
-    assert runs() == [("training", cell), ("evaluating", cell)]
+def table4(tmp_path, **options):
+    """Folder and step of each step of table 4."""
+    (tmp_path / "data").mkdir(exist_ok=True)
+    given = {"config_file": TRAIN, "dataset_dir": str(tmp_path / "data"), "num_seeds": 1, **options}
+    steps = steps_of(table4_experiments(tmp_path, **given))
+    return {str(folder.relative_to(tmp_path)): step for folder, step in steps.items()}
 
 
-def test_a_failed_cell_leaves_the_others_their_table(runs, tmp_path) -> None:
-    runs.breaks = "/synthetic_many/seed_0/training"
-    first = "cells/synthetic_many/seed_0/training"
-    message = rf"^4 of 12 commands failed, first {first}: exit status 1: error: it broke \(.*log\)"
-    with pytest.raises(TrainingError, match=message):
-        table4(tmp_path, num_seeds=1, num_processes=1)
-    with open(tmp_path / "out" / "table4.csv", newline="") as file:
-        known = {row["row"]: row["auc"] != "" for row in csv.DictReader(file)}
-    assert known == {"real": True, "synthetic_many": False, "few_synthetic_many": True, "pretrained": False}
-
-
-def test_embeddings_that_are_there_are_not_learned(runs, tmp_path) -> None:
+def test_embeddings_that_are_there_are_not_learned(tmp_path) -> None:
     (tmp_path / "learned").mkdir()
-    table4(tmp_path, num_seeds=1, embeddings=str(tmp_path / "learned"), few_embeddings=str(tmp_path / "learned"))
-    ran = [(run_id, str(folder)) for run_id, folder in runs()]
-    assert ("generating", "words") in ran and ("generating", "few_words") in ran
-    assert ("training", ".") not in ran
+    steps = table4(tmp_path, embeddings=str(tmp_path / "learned"), few_embeddings=str(tmp_path / "learned"))
+    assert steps["words/images"].needs == () and "few_words" not in steps
     with pytest.raises(ConfigError, match="embeddings '.*missing' is no folder: correct --embeddings, or leave it out"):
         table4(tmp_path, embeddings=str(tmp_path / "missing"))
 
 
-def test_dry_run_runs_nothing(runs, tmp_path) -> None:
-    lines = table4(tmp_path, num_seeds=1, dry_run=True)
-    assert lines[0].startswith("words/words: to do: ")
-    assert lines[-1] == "12 commands; 12 to do"
-    assert len(lines) == 4 + 8 + 1
-    assert runs() == []
+def test_phantoms_are_drawn_for_all_splits(tmp_path) -> None:
+    steps = table4(tmp_path, dataset_dir="phantoms")
+    command = steps["cases"].command
+    assert int(command[command.index("--num_positive") + 1]) >= 100 + 100 + 100
+    assert steps["cells/real/seed_0/training"].needs == (steps["cases"],)
 
 
 def test_commands_fit_the_paper(tmp_path) -> None:
     """Words from the classifier's own training cases, and no others; fine-tuning goes on from the same seed."""
     bundle = ClassifierBundle.of(TRAIN)
-    rows = table4_rows(200, 2000)
-    steps = Table4Steps(bundle, tmp_path / "data", tmp_path, rows, 1, 10, (None, None)).steps()
-    commands = {step.name: dict(zip(step.command[5::2], step.command[6::2], strict=True)) for step in steps}
-    words, few = commands["words/words"], commands["few_words/words"]
+    steps = table4(tmp_path)
+    assert len(steps) == 4 + 11 * 2
+    commands = {name: dict(zip(step.command[3::2], step.command[4::2], strict=True)) for name, step in steps.items()}
+    words, few = commands["words"], commands["few_words"]
     assert (words["--num_cases"], words["--num_validation_cases"], words["--seed"]) == ("100", "100", "0")
     assert (few["--num_cases"], few["--num_validation_cases"], few["--seed"]) == ("10", "100", "0")
     assert commands["words/images"]["--num_images"] == commands["few_words/images"]["--num_images"] == "1000"
-    assert commands["words/words"]["--config_file"].endswith("prostate_mri_textual_inversion/configs/train.json")
+    assert commands["words"]["--config_file"].endswith("prostate_mri_textual_inversion/configs/train.json")
     tuned = commands["cells/pretrained/seed_0/training"]
     cell = tmp_path / "cells" / "synthetic_many" / "seed_0" / "training"
     assert tuned["--initial_classifier"] == str(cell / "classifier.safetensors")
@@ -163,9 +155,56 @@ def test_commands_fit_the_paper(tmp_path) -> None:
     for path in (CONFIGS, bundle.words.first.parent):
         known = json.loads((path / "train.json").read_text()) | json.loads((path / "inference.json").read_text())
         known |= json.loads((path / "evaluate.json").read_text())
-        for step in steps:
-            if str(path) in step.command[6]:
-                assert {key[2:] for key in step.command[7::2]} <= known.keys()
+        for name, step in steps.items():
+            if str(path) in str(step.configs[0]):
+                assert {key[2:] for key in commands[name] if key != "--config_file"} <= known.keys()
+
+
+def test_one_run_at_a_time_in_a_folder(runs, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    with reproduce._locked(tmp_path / "out"):
+        with pytest.raises(ConfigError, match="^output_dir '.*out' is in use by another run: wait, or choose another$"):
+            table2(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"jobs": -1}, "jobs must be at least 0, got -1: correct --jobs"),
+        (
+            {"executor": "none-such"},
+            "executor 'none-such' is not installed: pip install snakemake-executor-plugin-no",
+        ),
+        ({"executor": "slurm", "jobs": 0}, "jobs must be given with executor 'slurm': add --jobs, the steps at a time"),
+    ],
+)
+def test_options_of_snakemake_that_do_not_fit(tmp_path, monkeypatch, options, message) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: find("json" if name.endswith("slurm") else name))
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        table2(tmp_path, **options)
+
+
+def test_snakemake_is_not_installed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^Snakemake is not installed: pip install 'medti\[workflow\]'$"):
+        table2(tmp_path)
+
+
+def test_an_executor_is_asked_for_and_cores_are_shared(tmp_path, monkeypatch) -> None:
+    commands = []
+    monkeypatch.setattr(reproduce, "run_command", lambda command: commands.append(command) or 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    table2(tmp_path, jobs=0, dry_run=True)
+    at = commands[0].index("--cores")
+    assert commands[0][at : at + 4] == ["--cores", "8", "--resources", "gpu=2"]  # two jobs of four threads
+    assert json.loads((tmp_path / "out" / "workflow" / "paper_dry_run.json").read_text())["threads"] == 4
+    monkeypatch.setattr(reproduce, "_check_installed", lambda executor: None)
+    table2(tmp_path, executor="slurm", jobs=3, profile="workflow/profiles/slurm", dry_run=True)
+    command = " ".join(commands[1])
+    assert "--executor slurm --profile workflow/profiles/slurm --jobs 3" in command and "--cores" not in command
 
 
 @pytest.mark.parametrize(
@@ -173,22 +212,12 @@ def test_commands_fit_the_paper(tmp_path) -> None:
     [
         ({"num_seeds": 0}, "num_seeds must be at least 1, got 0: correct --num_seeds"),
         ({"num_few_cases": 0}, "num_few_cases must be at least 1, got 0: correct --num_few_cases"),
-        ({"num_processes": -1}, "num_processes must be at least 0, got -1: correct --num_processes"),
         ({"num_real": 3}, "num_real must be an even number from 2, half of each class, got 3: correct --num_real"),
     ],
 )
-def test_numbers_that_do_not_fit(runs, tmp_path, options, message) -> None:
+def test_numbers_that_do_not_fit(tmp_path, options, message) -> None:
     with pytest.raises(ConfigError, match=f"^{message}$"):
         table4(tmp_path, **options)
-
-
-def test_folder_of_other_cases(runs, tmp_path) -> None:
-    table4(tmp_path, num_seeds=1)
-    (tmp_path / "other").mkdir()
-    with pytest.raises(
-        ConfigError, match=r"^dataset_dir is '.*other', but the cells in '.*out' are of '.*data': choose"
-    ):
-        list(Reproduce().table4(TRAIN, str(tmp_path / "out"), str(tmp_path / "other")))
 
 
 @pytest.mark.parametrize(
@@ -210,19 +239,21 @@ def test_folder_of_other_cases(runs, tmp_path) -> None:
 )
 def test_config_files_that_do_not_fit(tmp_path, config_file, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        list(Reproduce().table4(config_file, str(tmp_path)))
+        table4(tmp_path, config_file=config_file)
 
 
 def test_overlay_that_is_no_json(tmp_path) -> None:
     (tmp_path / "overlay.json").write_text("{")
     with pytest.raises(ConfigError, match=r"'.*overlay.json' can't be read \(Expecting .*\): correct --config_file$"):
-        list(Reproduce().table4(f"['{TRAIN}', '{tmp_path}/overlay.json']", str(tmp_path)))
+        table4(tmp_path, config_file=f"['{TRAIN}', '{tmp_path}/overlay.json']")
 
 
-def test_no_data_set(runs, tmp_path) -> None:
-    message = "dataset_dir 'no/such' is no folder: correct --dataset_dir, or leave it out"
+def test_no_data_set(tmp_path) -> None:
+    message = (
+        "dataset_dir 'no/such' is no folder: correct --dataset_dir, or leave it out or give 'phantoms' to draw some"
+    )
     with pytest.raises(ConfigError, match=f"^{message}$"):
-        list(Reproduce().table4(TRAIN, str(tmp_path / "out"), "no/such"))
+        table4(tmp_path, dataset_dir="no/such")
 
 
 def test_no_bundle_learns_the_words(tmp_path) -> None:
@@ -232,7 +263,10 @@ def test_no_bundle_learns_the_words(tmp_path) -> None:
         ClassifierBundle.of(str([TRAIN, str(overlay)]))
 
 
-def test_unknown_table_is_one_line(capsys) -> None:
+def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command_line.main(["reproduce", "table1", "--output_dir", "out"]) == 1
+    assert re.match(r"error: config_file '.*train.json' is no file: correct --config_file\n$", capsys.readouterr().err)
     assert command_line.main(["reproduce", "table5"]) == 1
     assert capsys.readouterr().err == "error: unknown command 'table5': did you mean 'table4'?\n"
 
@@ -246,22 +280,3 @@ def test_keys_of_the_miniature_are_those_of_the_configs() -> None:
     document = (REPOSITORY / "docs" / "reproduction.md").read_text()
     assert set(re.findall(r"`(\w+)`", document)) >= {row.name for row in table4_rows(200, 2000)}
     assert "benchmarks/table4_miniature.json" in document
-
-
-@pytest.mark.slow
-def test_the_bundles_own_commands(tmp_path, micro_base, monkeypatch, forked) -> None:
-    """Real only and as many synthetic images: words, images and cells at micro scale, then nothing again."""
-    command_line.main(["phantoms", "prostate_mri", str(tmp_path / "data"), "5", "5", "--difficulty", "hard"])
-    monkeypatch.setattr(reproduce, "table4_rows", lambda *numbers: [*table4_rows(*numbers)[:2], table4_rows(2, 4)[5]])
-    overlay = tmp_path / "micro.json"
-    values = {"architecture": "small", "classifier_image_size": 32, "num_workers": 0, "base_model": str(micro_base)}
-    values |= {"num_training_cases": 2, "num_validation_cases": 1, "num_test_cases": 2, "num_batches": 1}
-    values |= {"num_vectors": 2, "max_steps": 1, "num_inference_steps": 1, "preview_interval": 0, "device": "cpu"}
-    overlay.write_text(json.dumps(values))
-    arguments = [str([TRAIN, str(overlay)]), str(tmp_path / "out"), str(tmp_path / "data"), 1, 2, 4, 1]
-    list(Reproduce().table4(*arguments, num_processes=1))
-    cells = tmp_path / "out" / "cells"
-    aucs = [json.loads(path.read_text())["auc"] for path in cells.glob("*/seed_0/evaluating/metrics.json")]
-    assert len(aucs) == 3
-    assert torch.isfinite(torch.tensor([auc["value"] for auc in aucs])).all()
-    assert all("done before" in line for line in list(Reproduce().table4(*arguments, num_processes=1))[:10])

@@ -1,55 +1,134 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table of image quality, a row a cell of the grid, with the paper's figure beside ours."""
+"""The settings that tables 1 to 3 of "Medical diffusion on a budget" (MIDL 2024) vary, and what came of each cell."""
 
-import csv
-import io
 import json
-import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from medti_components.apps.reproduction.parameter_grid import TITLES, GridCell
-from medti_components.files import write_atomically, write_text_atomically
+from medti_components.apps.reproduction.bundle_runs import words_name
+from medti_components.apps.reproduction.measurements import difference_estimate, estimate_of, mean_estimate
+from medti_components.errors import ConfigError
+from medti_components.files import write_atomically, write_csv_atomically, write_text_atomically
 from medti_components.metrics.interval_estimate import IntervalEstimate
+from medti_components.visualize.tables import markdown_table
+
+TABLES = {"table1": ("num_inference_steps", "guidance_scale"), "table2": ("num_vectors",), "table3": ("num_cases",)}
+PAPER_FID: Mapping[str, Mapping[float, float]] = {
+    "num_inference_steps": {25: 194, 50: 184, 75: 176, 100: 171},
+    "guidance_scale": {1: 168, 2: 171, 3: 202, 4: 211, 5: 222},
+    "num_vectors": {8: 177, 16: 184, 32: 218, 64: 171},
+    "num_cases": {5: 203, 10: 181, 50: 181, 100: 171},
+}
+LARGEST = {"num_vectors": 75, "num_inference_steps": 1000}  # what CLIP's 77 positions and the schedule have room for
+TITLES = {
+    "num_inference_steps": "sampling steps",
+    "guidance_scale": "guidance scale",
+    "num_vectors": "vectors per word",
+    "num_cases": "training cases",
+}
 
 
-def mean_estimate(estimates: Sequence[IntervalEstimate]) -> IntervalEstimate:
-    """Return the mean of independent figures; each side of the intervals adds up in quadrature.
+@dataclass(frozen=True)
+class GridSetting:
+    """How words are learned and images of them made.
 
-    >>> a, b = (IntervalEstimate(value, value - 3, value + 4, {"images": 9}, "exact") for value in (1.0, 3.0))
-    >>> mean = mean_estimate([a, b])
-    >>> mean.value, round(mean.value - mean.low, 3), dict(mean.counts)  # 3 / sqrt(2)
-    (2.0, 2.121, {'images': 18})
+    >>> GridSetting(100, 2.0, 64, 100).name
+    'steps_100_guidance_2_vectors_64_cases_100'
     """
-    value = math.fsum(each.value for each in estimates) / len(estimates)
-    below = math.hypot(*(each.value - each.low for each in estimates)) / len(estimates)
-    above = math.hypot(*(each.high - each.value for each in estimates)) / len(estimates)
-    counts = Counter[str]()
-    for each in estimates:
-        counts.update(each.counts)
-    method = f"mean of {len(estimates)}, intervals in quadrature"
-    return IntervalEstimate(value, value - below, value + above, dict(counts), method, estimates[0].confidence)
+
+    num_inference_steps: int
+    guidance_scale: float
+    num_vectors: int
+    num_cases: int
+
+    @property
+    def name(self) -> str:
+        """Of the cell's folder."""
+        words = words_name(self.num_vectors, self.num_cases)
+        return f"steps_{self.num_inference_steps}_guidance_{self.guidance_scale:g}_{words}"
 
 
-def difference_estimate(figure: IntervalEstimate, other: IntervalEstimate) -> IntervalEstimate:
-    """Return ``figure - other``, as if they were independent; they share real images, so the interval is wide.
+@dataclass(frozen=True)
+class GridCell:
+    """A value on an axis, a key of :class:`GridSetting`, where all else is as in the middle of the grid."""
 
-    >>> a, b = IntervalEstimate(5.0, 2.0, 8.0, {"images": 9}, "exact"), IntervalEstimate(1.0, -3.0, 5.0, {}, "exact")
-    >>> print(difference_estimate(a, b))  # 4 -+ 5
-    4.000 [-1.000, 9.000]
+    axis: str
+    value: float
+    setting: GridSetting
+    default: float
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the middle of the grid."""
+        return self.value == self.default
+
+    @property
+    def paper(self) -> float | None:
+        """FID in the paper, None for a value that it does not have."""
+        return PAPER_FID[self.axis].get(self.value)
+
+    @property
+    def paper_difference(self) -> float | None:
+        """FID in the paper less the paper's at the middle of this grid, None where it lacks one or this is it."""
+        default = PAPER_FID[self.axis].get(self.default)
+        return None if self.paper is None or default is None or self.is_default else self.paper - default
+
+
+class ParameterGrid:
+    """The cells of each axis: the values that are asked for, and the default among them.
+
+    Args:
+        default: what the configs say.
+        values: by axis; as a rule those in ``PAPER_FID``.
+
+    Raises:
+        ConfigError: values of an axis are no list of positive numbers, or larger than there is room for, or than
+            the config's cases.
+
+    >>> grid = ParameterGrid(GridSetting(100, 2.0, 64, 100), {"num_vectors": [8, 16]})
+    >>> [cell.value for cell in grid.cells("table2")], [cell.is_default for cell in grid.cells("table2")]
+    ([8, 16, 64], [False, False, True])
     """
-    value = figure.value - other.value
-    below = math.hypot(figure.value - figure.low, other.high - other.value)
-    above = math.hypot(figure.high - figure.value, other.value - other.low)
-    method = "intervals in quadrature"
-    return IntervalEstimate(value, value - below, value + above, figure.counts, method, figure.confidence)
+
+    def __init__(self, default: GridSetting, values: Mapping[str, Any]) -> None:
+        self.default = default
+        self._values = {axis: _numbers(axis, given) for axis, given in values.items()}
+        largest = max(self._values.get("num_cases", [1]))
+        if largest > default.num_cases:
+            raise ConfigError(
+                f"num_cases must be at most {default.num_cases}, as in the config, got {largest}: the cases beyond are "
+                "held out; lower --num_cases, or raise it in an overlay"
+            )
+
+    def cells(self, table: str) -> list[GridCell]:
+        """Return the cells of a table, axis by axis."""
+        found = []
+        for axis in TABLES[table]:
+            middle = getattr(self.default, axis)
+            for value in sorted({*self._values.get(axis, ()), middle}):
+                setting = replace(self.default, **{axis: type(middle)(value)})
+                found.append(GridCell(axis, value, setting, middle))
+        return found
+
+
+def _numbers(axis: str, given: Any) -> Sequence[float]:
+    is_whole = axis != "guidance_scale"
+    kinds, what = (int, "whole numbers from 1") if is_whole else ((int, float), "numbers above 0")
+    fits = isinstance(given, list | tuple) and all(
+        isinstance(value, kinds) and not isinstance(value, bool) and value > 0 for value in given
+    )
+    if not fits or not given:
+        example = list(PAPER_FID[axis])
+        raise ConfigError(f'{axis} must be a list of {what}, got {given!r}: write --{axis} "{example}"')
+    if max(given) > LARGEST.get(axis, max(given)):
+        raise ConfigError(f"{axis} must be at most {LARGEST[axis]}, got {max(given)}: lower it in --{axis}")
+    return list(given)
 
 
 KERNEL, FRECHET, PUBLISHED = "kid", "fid", "fid_as_published"
@@ -57,7 +136,7 @@ KERNEL, FRECHET, PUBLISHED = "kid", "fid", "fid_as_published"
 
 @dataclass(frozen=True)
 class CellQuality:
-    """Figures of generated beside real images, None where an evaluation has none; all but the AUC are means over words.
+    """Metrics of generated beside real images, None where an evaluation has none; all but the AUC are means over words.
 
     Args:
         fid: Frechet distance to the training images as the paper takes it or, without that, to held-out real images.
@@ -90,26 +169,13 @@ class CellQuality:
         return cls(fid, kid, floor, auc, quality["features"])
 
 
-def estimate_of(figure: Mapping[str, Any] | None) -> IntervalEstimate | None:
-    """Return a figure of ``metrics.json``.
-
-    >>> figure = {"value": 0.5, "interval": [0.4, 0.6], "confidence": 0.95, "method": "exact", "n": {"images": 9}}
-    >>> print(estimate_of(figure), estimate_of(None))
-    0.500 [0.400, 0.600] None
-    """
-    if figure is None:
-        return None
-    low, high = figure["interval"]
-    return IntervalEstimate(figure["value"], low, high, figure["n"], figure["method"], figure["confidence"])
-
-
 def _quality(quality: Mapping[str, Any], concepts: Sequence[str], kind: str, name: str) -> IntervalEstimate | None:
     return _mean([quality.get(concept, {}).get(kind, {}).get(name) for concept in concepts])
 
 
-def _mean(figures: Sequence[Mapping[str, Any] | None]) -> IntervalEstimate | None:
-    known = [estimate for figure in figures if (estimate := estimate_of(figure)) is not None]
-    return mean_estimate(known) if known and len(known) == len(figures) else None
+def _mean(metrics: Sequence[Mapping[str, Any] | None]) -> IntervalEstimate | None:
+    known = [estimate for metric in metrics if (estimate := estimate_of(metric)) is not None]
+    return mean_estimate(known) if known and len(known) == len(metrics) else None
 
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
@@ -117,20 +183,20 @@ HOLDS, FAILS, OPEN = "holds", "fails", "open"
 
 @dataclass(frozen=True)
 class QualityRow:
-    """A line of the table: a cell, its figures by seed, and the difference of its KID to the default cell's."""
+    """A line of the table: a cell, its metrics by seed, and the difference of its KID to the default cell's."""
 
     cell: GridCell
     by_seed: Mapping[int, CellQuality]
     difference: IntervalEstimate | None
 
     def mean(self, name: str) -> IntervalEstimate | None:
-        """Return the mean of a figure, an attribute of :class:`CellQuality`, over the seeds that have it."""
-        known = [figure for each in self.by_seed.values() if (figure := getattr(each, name)) is not None]
+        """Return the mean of a metric, an attribute of :class:`CellQuality`, over the seeds that have it."""
+        known = [metric for each in self.by_seed.values() if (metric := getattr(each, name)) is not None]
         return mean_estimate(known) if known else None
 
     def sd(self, name: str) -> float | None:
-        """Return the standard deviation of a figure over seeds, None for fewer than two."""
-        known = [figure.value for each in self.by_seed.values() if (figure := getattr(each, name)) is not None]
+        """Return the standard deviation of a metric over seeds, None for fewer than two."""
+        known = [metric.value for each in self.by_seed.values() if (metric := getattr(each, name)) is not None]
         return statistics.stdev(known) if len(known) > 1 else None
 
     @property
@@ -148,7 +214,7 @@ class QualityTable:
     """Tabulates cells as CSV, Markdown and a plot, a panel an axis of the grid.
 
     Args:
-        cells: with their figures by seed; empty where none is done.
+        cells: with their metrics by seed; empty where none is done.
     """
 
     def __init__(self, cells: Sequence[tuple[GridCell, Mapping[int, CellQuality]]]) -> None:
@@ -162,30 +228,24 @@ class QualityTable:
                 difference = difference_estimate(own, default)
             self.rows.append(QualityRow(row.cell, row.by_seed, difference))
 
-    def write(self, folder: str | Path, name: str) -> list[Path]:
-        """Write ``<name>.csv``, ``.md`` and ``.png`` and return their paths.
+    def write(self, folder: Path, name: str) -> None:
+        """Write ``<name>.csv``, ``.md`` and ``.png``.
 
         Raises:
             OutputError: they can't be written.
         """
-        paths = [Path(folder) / f"{name}.{ending}" for ending in ("csv", "md", "png")]
-        write_text_atomically(paths[0], self.csv())
-        write_text_atomically(paths[1], self.markdown())
-        with write_atomically(paths[2]) as temporary:
+        self._write_csv(folder / f"{name}.csv")
+        write_text_atomically(folder / f"{name}.md", self.markdown())
+        with write_atomically(folder / f"{name}.png") as temporary:
             self._draw(temporary)
-        return paths
 
-    def csv(self) -> str:
-        """Return a line a cell, with every seed's KID; what is not known is empty."""
+    def _write_csv(self, path: Path) -> None:
+        """Write a line per cell, with every seed's KID; what is not known is empty."""
         seeds = sorted({seed for row in self.rows for seed in row.by_seed})
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         heads = [f"{name}{part}" for name in ("fid", "kid", "auc") for part in ("", "_low", "_high", "_sd")]
-        differences = [f"kid_difference_to_default{part}" for part in ("", "_low", "_high")]
-        writer.writerow(
-            ["axis", "value", "is_default", "paper_fid", *heads, *differences, "paper_trend"]
-            + [f"kid_seed_{seed}" for seed in seeds]
-        )
+        heads += [f"kid_difference_to_default{part}" for part in ("", "_low", "_high")]
+        header = ["axis", "value", "is_default", "paper_fid", *heads, "paper_trend"]
+        lines = []
         for row in self.rows:
             values: list[float | None] = [row.cell.paper]
             for name in ("fid", "kid", "auc"):
@@ -195,23 +255,21 @@ class QualityTable:
             numbers = ["" if value is None else f"{value:.6g}" for value in values]
             last = ["" if kid is None else f"{kid.value:.6g}" for kid in own]
             start = [row.cell.axis, f"{row.cell.value:g}", str(row.cell.is_default)]
-            writer.writerow([*start, *numbers, row.trend, *last])
-        return text.getvalue()
+            lines.append([*start, *numbers, row.trend, *last])
+        write_csv_atomically(path, [*header, *(f"kid_seed_{seed}" for seed in seeds)], lines)
 
     def markdown(self) -> str:
         """Return the table as it stands in the documentation."""
         heads = ["varied", "value", "paper's FID", "FID", "KID", "AUC", "KID less the default's", "paper's trend"]
-        lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+        lines = []
         for row in self.rows:
             cell = row.cell
-            figures = [row.mean(name) for name in ("fid", "kid", "auc")]
-            spreads = [row.sd(name) for name in ("fid", "kid", "auc")]
-            texts = [_text(figure, sd) for figure, sd in zip(figures, spreads, strict=True)]
+            texts = [_text(row.mean(name), row.sd(name)) for name in ("fid", "kid", "auc")]
             paper = "" if cell.paper is None else f"{cell.paper:g}"
             value = f"**{cell.value:g}**" if cell.is_default else f"{cell.value:g}"
             difference = "" if row.difference is None else str(row.difference)
-            lines.append(f"| {' | '.join([TITLES[cell.axis], value, paper, *texts, difference, row.trend])} |")
-        return "\n".join([*lines, "", self._about()]) + "\n"
+            lines.append([TITLES[cell.axis], value, paper, *texts, difference, row.trend])
+        return f"{markdown_table(heads, lines)}\n{self._about()}\n"
 
     def _about(self) -> str:
         known = [quality for row in self.rows for quality in row.by_seed.values()]
@@ -256,11 +314,11 @@ class QualityTable:
         figure.savefig(path, format="png", dpi=120)
 
 
-def _ends(figure: IntervalEstimate | None) -> list[float | None]:
-    return [None] * 3 if figure is None else [figure.value, figure.low, figure.high]
+def _ends(metric: IntervalEstimate | None) -> list[float | None]:
+    return [None] * 3 if metric is None else [metric.value, metric.low, metric.high]
 
 
-def _text(figure: IntervalEstimate | None, sd: float | None) -> str:
-    if figure is None:
+def _text(metric: IntervalEstimate | None, sd: float | None) -> str:
+    if metric is None:
         return "not measured"
-    return str(figure) if sd is None else f"{figure}, sd {sd:.3g}"
+    return str(metric) if sd is None else f"{metric}, sd {sd:.3g}"

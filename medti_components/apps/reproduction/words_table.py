@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a bundle's embeddings reach: all metrics of an evaluation, seed by seed, with mean and standard deviation."""
 
-import csv
-import io
 import itertools
 import json
 import statistics
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medti_components.apps.reproduction.inpainting_figures import LOWER_LEFT_LUNG, PAINTED
-from medti_components.apps.reproduction.inversion_steps import SEVERAL_FINDINGS, InversionSteps, image_names
-from medti_components.apps.reproduction.quality_table import estimate_of
-from medti_components.apps.reproduction.step_chain import Step, record_of
-from medti_components.files import write_text_atomically
+from medti_components.apps.reproduction.bundle_runs import SEVERAL_FINDINGS, InversionSteps, Step, image_names
+from medti_components.apps.reproduction.finding_figures import LOWER_LEFT_LUNG, PAINTED
+from medti_components.apps.reproduction.measurements import estimate_of
+from medti_components.files import write_csv_atomically, write_text_atomically
+from medti_components.visualize.tables import markdown_table
 
 COMPOSITION = {"weight": 1.0, "healthy_weight": -1.0, "guidance_scale": 1.5}
 """Of several findings: the healthy embedding leads away, so that findings grow and not all that makes a chest."""
@@ -56,6 +54,7 @@ class WordsTable:
     inversion: InversionSteps
     num_seeds: int
     num_pictures: int
+    endings: Sequence[str] = ("csv", "md")
 
     @property
     def name(self) -> str:
@@ -68,51 +67,40 @@ class WordsTable:
         return range(self.inversion.seed, self.inversion.seed + self.num_seeds)
 
     def steps(self) -> list[Step]:
-        """Return all commands, whole seeds first."""
-        return [step for seed in self.seeds for step in self._steps(seed)]
+        """Return the evaluation of each seed."""
+        return [self._evaluating(seed) for seed in self.seeds]
 
-    def write(self, folder: Path, done: Collection[str]) -> Iterator[str]:
+    def write(self, folder: Path) -> None:
         """Write ``words_<modality>.csv`` and ``.md``."""
-        rows = self._rows(folder, done)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["metric", *(f"seed {seed}" for seed in self.seeds)])
-        writer.writerows([row.name, *(row.values.get(seed, "") for seed in self.seeds)] for row in rows)
-        head = ["metric", *(f"seed {seed} [95 % interval]" for seed in self.seeds), "mean +- sd over seeds"]
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        for row in rows:
-            cells = [row.name, *(row.texts.get(seed, "not measured") for seed in self.seeds), row.spread]
-            lines.append("| " + " | ".join(cells) + " |")
-        table = "\n".join(lines) + "\n"
-        write_text_atomically(folder / f"{self.name}.csv", text.getvalue())
-        write_text_atomically(folder / f"{self.name}.md", table)
-        yield f"\n{table}"
-        yield f"{self.name}.csv, {self.name}.md in {folder}"
+        rows = self._rows(folder)
+        header = ["metric", *(f"seed {seed}" for seed in self.seeds)]
+        lines = [[row.name, *(row.values.get(seed, "") for seed in self.seeds)] for row in rows]
+        write_csv_atomically(folder / f"{self.name}.csv", header, lines)
+        heads = ["metric", *(f"seed {seed} [95 % interval]" for seed in self.seeds), "mean +- sd over seeds"]
+        cells = [[row.name, *(row.texts.get(seed, "not measured") for seed in self.seeds), row.spread] for row in rows]
+        write_text_atomically(folder / f"{self.name}.md", markdown_table(heads, cells))
 
-    def _steps(self, seed: int) -> list[Step]:
-        """Return the commands of a seed, the evaluating one last."""
-        chain = self.inversion.training(seed)
-        generated = self._generated("generated", seed, chain[-1])
-        keys = {"generated_dir": self.inversion.folder(generated)}
+    def _evaluating(self, seed: int) -> Step:
+        """Return the evaluation of a seed."""
+        words = self.inversion.training(seed)
+        generated = self._generated("generated", seed, words)
+        keys = {"generated_dir": generated.folder}
         if "embeddings" in self.inversion.bundle.content("evaluate"):
-            keys["embeddings"] = self.inversion.folder(chain[-1]) / "embeddings"
+            keys["embeddings"] = words.result
         if self.inversion.modality == SEVERAL_FINDINGS:
-            images = self._several(seed, chain[-1], generated)
+            several = self._several(seed, words, generated)
+            keys |= {key: steps[0].folder.parent for key, steps in several.items()}
+            made = [generated, *itertools.chain.from_iterable(several.values())]
         else:
-            initial = self.inversion.training(seed, is_initial=True)[-1]
-            baseline = self._generated("generated_initial", seed, initial)
-            keys["baseline_dir"] = self.inversion.folder(baseline)
-            images = {"": [initial, baseline]}
-        keys |= {key: self.inversion.folder(steps[0]).parent for key, steps in images.items() if key}
-        made = [generated, *itertools.chain.from_iterable(images.values())]
-        return [*chain, *made, self.inversion.evaluating(f"words/seed_{seed}/evaluated", seed, keys, made)]
+            baseline = self._generated("generated_initial", seed, self.inversion.training(seed, is_initial=True))
+            keys["baseline_dir"] = baseline.folder
+            made = [generated, baseline]
+        return self.inversion.evaluating(f"words/seed_{seed}/evaluated", seed, keys, made)
 
     def _generated(self, name: str, seed: int, words: Step) -> Step:
         count = self.inversion.bundle.content("evaluate")["num_test_cases"]
         keys = {"seed": self.inversion.image_seed(seed), "num_images": count}
-        return self.inversion.images(
-            f"words/seed_{seed}/{name}", "generating", words, keys, rows=len(self.inversion.concepts)
-        )
+        return self.inversion.images(f"words/seed_{seed}/{name}", "generating", words, keys)
 
     def _several(self, seed: int, words: Step, generated: Step) -> dict[str, list[Step]]:
         """Return the commands that compose, interpolate and paint, by the key of the evaluation that reads them."""
@@ -127,7 +115,7 @@ class WordsTable:
         ]
         keys: dict[str, Any] = {"seed": first + 10_000, "prompt": prompts, "num_images": self.num_pictures}
         keys |= {"guidance_scale": COMPOSITION["guidance_scale"]}
-        composed = inversion.images(f"{folder}/composed/all", "generating", words, keys, rows=len(prompts))
+        composed = inversion.images(f"{folder}/composed/all", "generating", words, keys)
         rows = [
             inversion.images(
                 f"{folder}/interpolated/{number}",
@@ -138,7 +126,6 @@ class WordsTable:
                     "num_images": self.num_pictures,
                     "concepts": [healthy, finding],
                 },
-                rows=len(inversion.bundle.content("inference")["interpolation_weights"]),
             )
             for number, finding in enumerate(findings)
         ]
@@ -153,7 +140,7 @@ class WordsTable:
                     "num_images": 1,
                     "prompt": finding,
                     "negative_prompt": healthy,
-                    "image": inversion.folder(generated) / "images" / f"{name}.png",
+                    "image": generated.folder / "images" / f"{name}.png",
                     "mask": LOWER_LEFT_LUNG,
                 },
                 [generated],
@@ -163,19 +150,19 @@ class WordsTable:
         ]
         return {"composed_dir": [composed], "interpolated_dir": rows, "inpainted_dir": painted}
 
-    def _rows(self, folder: Path, done: Collection[str]) -> list[SeedMetric]:
+    def _rows(self, folder: Path) -> list[SeedMetric]:
         """Return what was found, in the order of the first seed that has it."""
         found: dict[str, dict[int, tuple[float, str]]] = {}
         for seed in self.seeds:
-            steps = self._steps(seed)
-            if steps[-1].name not in done:
+            evaluating, training = self._evaluating(seed), self.inversion.training(seed)
+            if not evaluating.is_done:
                 continue
-            training = self.inversion.training(seed)[-1]
-            losses = json.loads((self.inversion.folder(training) / "held_out_loss.json").read_text(encoding="utf-8"))
-            metrics = json.loads((self.inversion.folder(steps[-1]) / "metrics.json").read_text(encoding="utf-8"))
+            losses = json.loads((training.folder / "held_out_loss.json").read_text(encoding="utf-8"))
+            metrics = json.loads(evaluating.result.read_text(encoding="utf-8"))
             numbers = {**_losses(losses), **_metrics(metrics)}
-            minutes = record_of(training.name, folder).minutes()
-            numbers["minutes of training"] = (minutes, f"{minutes:.1f}")
+            minutes = training.minutes(folder)
+            if minutes is not None:
+                numbers["minutes of training"] = (minutes, f"{minutes:.1f}")
             for name, number in numbers.items():
                 found.setdefault(name, {})[seed] = number
         return [

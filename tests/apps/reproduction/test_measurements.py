@@ -6,37 +6,35 @@ import torch
 from generated_runs import write_inpainting, write_interpolation
 from safetensors.torch import save_file
 
-from medti_components.apps.reproduction.measurements import (
-    Measurement,
-    TwoClassView,
-    metrics_estimate,
-    write_measurements,
-)
+from medti_components.apps.reproduction.bundle_runs import Step
+from medti_components.apps.reproduction.measurements import Measurement, TwoClassView, metric_of, write_measurements
 from medti_components.metrics.interval_estimate import IntervalEstimate
 from medti_components.networks.finding_classifier import FindingClassifier
 
 WORDS = ("<prostate_mri_negative>", "<prostate_mri_positive>")
 
 
-def test_figures_beside_what_the_paper_says(tmp_path) -> None:
+def test_metrics_beside_what_the_paper_says(tmp_path) -> None:
     rows = [
         Measurement("seen", IntervalEstimate(0.5, 0.25, 0.75, {"images": 8}, "exact"), "it works"),
         Measurement("other", None),
     ]
-    lines = list(write_measurements(tmp_path, "figure9", rows))
-    assert "| seen | 0.500 [0.250, 0.750] | 8 images | it works |" in (tmp_path / "figure9.md").read_text()
-    assert "| other | not measured |  |  |" in lines[0]
+    write_measurements(tmp_path, "figure9", rows)
+    text = (tmp_path / "figure9.md").read_text()
+    assert "| seen | 0.500 [0.250, 0.750] | 8 images | it works |" in text
+    assert "| other | not measured |  |  |" in text
     with open(tmp_path / "figure9.csv", newline="") as file:
         assert [*csv.DictReader(file)][0]["high"] == "0.75"
 
 
-def test_a_figure_of_metrics_or_none(tmp_path) -> None:
-    path = tmp_path / "metrics.json"
-    figure = {"value": 0.5, "interval": [0.4, 0.6], "confidence": 0.95, "method": "exact", "n": {"rows": 9}}
-    path.write_text(json.dumps({"interpolation": {"all": figure, "none": None}}))
-    assert metrics_estimate(path, "interpolation", "all").high == 0.6
-    assert metrics_estimate(path, "interpolation", "none") is None
-    assert metrics_estimate(path, "inpainting", "all", "seen_inside") is None
+def test_a_metric_of_an_evaluation_or_none(tmp_path) -> None:
+    evaluation = Step("evaluating", tmp_path, ())
+    assert metric_of(evaluation, "interpolation", "all") is None  # not done
+    metric = {"value": 0.5, "interval": [0.4, 0.6], "confidence": 0.95, "method": "exact", "n": {"rows": 9}}
+    (tmp_path / "metrics.json").write_text(json.dumps({"interpolation": {"all": metric, "none": None}}))
+    assert metric_of(evaluation, "interpolation", "all").high == 0.6
+    assert metric_of(evaluation, "interpolation", "none") is None
+    assert metric_of(evaluation, "inpainting", "all", "seen_inside") is None
 
 
 def test_a_classifier_of_two_classes_judges_rows_and_paintings(tmp_path) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from medti_components.apps.reproduction.parameter_grid import PAPER_FID, TABLES, GridSetting, ParameterGrid
+from medti_components.apps.reproduction.quality_table import PAPER_FID, TABLES, GridSetting, ParameterGrid
 from medti_components.errors import ConfigError
 
 PAPER = GridSetting(100, 2.0, 64, 100)

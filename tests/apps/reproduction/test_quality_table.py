@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from medti_components.apps.reproduction.parameter_grid import GridSetting, ParameterGrid
-from medti_components.apps.reproduction.quality_table import CellQuality, QualityTable
+from medti_components.apps.reproduction.quality_table import CellQuality, GridSetting, ParameterGrid, QualityTable
 
 WORDS = ("<a_negative>", "<a_positive>")
 
@@ -16,7 +15,7 @@ def estimate(value, margin=0.1):
 
 
 def cell(tmp_path, kid, **more) -> CellQuality:
-    """The figures of an evaluation whose words have the kernel distances ``kid`` +- 1."""
+    """The metrics of an evaluation whose words have the kernel distances ``kid`` +- 1."""
     figures = {
         word: {
             "generated": {"kid": estimate(kid + shift), "fid": estimate(7.0), "fid_as_published": estimate(9.0)},
@@ -30,7 +29,7 @@ def cell(tmp_path, kid, **more) -> CellQuality:
     return CellQuality.read(path, WORDS)
 
 
-def test_figures_are_means_over_the_words(tmp_path) -> None:
+def test_metrics_are_means_over_the_words(tmp_path) -> None:
     quality = cell(tmp_path, 3.0)
     assert quality.kid.value == 3.0 and dict(quality.kid.counts) == {"images": 10, "reference": 12}
     assert quality.kid.high - quality.kid.value == pytest.approx(0.1 / 2**0.5)
@@ -67,8 +66,8 @@ def test_the_paper_s_trend_holds_fails_or_is_open(table) -> None:
 
 
 def test_csv_markdown_and_plot(table, tmp_path) -> None:
-    paths = table.write(tmp_path, "table2")
-    assert [path.name for path in paths] == ["table2.csv", "table2.md", "table2.png"]
+    table.write(tmp_path, "table2")
+    paths = [tmp_path / name for name in ("table2.csv", "table2.md", "table2.png")]
     with open(paths[0], newline="") as file:
         rows = [*csv.DictReader(file)]
     assert [row["value"] for row in rows] == ["8", "16", "24", "32", "64"]
