@@ -79,6 +79,8 @@ def package(
         copied = copy_components(folder) if components == "copied" else None
         ensure_nothing_found(patient_data(Bundle(folder).named_files(), copied, known), "packed")
         archive.leave_out_pictures(folder)
+        archive.lay_out_texts(folder)
+        archive.write_large_files(folder, source)
         archive.write_checksums(folder)
         ensure_valid(folder, "packed")
         num_files = archive.write_archive(folder, target)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medti_components.apps.bundle_checks.bundle import METADATA, Bundle
-from medti_components.apps.bundle_checks.contents import CHECKSUMS, VERSION
+from medti_components.apps.bundle_checks.contents import CHECKSUMS, MAX_BYTES_IN_GIT, VERSION
 from medti_components.apps.bundle_package.model_card import EvaluationSummary, ModelCard
 from medti_components.apps.bundle_package.packed_weights import pack_weights
 from medti_components.apps.bundle_package.standalone_configs import (
@@ -30,6 +30,8 @@ from medti_components.networks.base_model_folder import short_name
 INFERENCE = "inference.json"
 MODEL_INFO = "model_info.json"
 HOSTED = "https://github.com/Project-MONAI/model-zoo/releases/download/hosting_storage_v1"
+TEXTS = (".txt", ".md", ".conf", ".yml", ".py")
+LARGE_FILES = "large_files.yml"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 MODE = 0o100644 << 16
 
@@ -115,6 +117,40 @@ def with_sizes(metadata: Mapping[str, Any], sizes: Mapping[str, Sequence[int]]) 
                 described["num_channels"] = size[0]
                 described["channel_def"] = {str(number): f"latent {number}" for number in range(size[0])}
     return content
+
+
+def lay_out_texts(folder: Path) -> None:
+    """Lay out all JSON and text as the model zoo's pre-commit does: four spaces, no space at an end of a line."""
+    for path in Bundle(folder).files():
+        if path.suffix == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            write_text_atomically(path, json.dumps(content, indent=4) + "\n")
+        elif path.suffix in TEXTS or path.name == "LICENSE":
+            lines = [line.rstrip() for line in path.read_text(encoding="utf-8").splitlines()]
+            write_text_atomically(path, "\n".join(lines).rstrip("\n") + "\n")
+
+
+def write_large_files(folder: Path, source: str) -> None:
+    """Write ``large_files.yml``: files that the model zoo keeps out of Git, with their hashes and addresses.
+
+    Args:
+        folder: the bundle's.
+        source: address of the archive; the files are to lie beside it, as ``<bundle>_<file>``.
+    """
+    place = source.rpartition("/")[0] or HOSTED
+    lines = ["large_files:"]
+    for name, path in Bundle(folder).named_files().items():
+        if path.stat().st_size > MAX_BYTES_IN_GIT:
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            url = f"{place}/{folder.name}_{name.removeprefix('models/').replace('/', '_')}"
+            lines += [
+                f'  - path: "{name}"',
+                f'    url: "{url}"',
+                f'    hash_val: "{sha256}"',
+                '    hash_type: "sha256"',
+            ]
+    if len(lines) > 1:
+        write_text_atomically(folder / LARGE_FILES, "\n".join(lines) + "\n")
 
 
 def leave_out_pictures(folder: Path) -> None:
