@@ -255,7 +255,7 @@ def test_the_bundles_own_commands(tmp_path, micro_base, forked_workflow) -> None
     values |= {"batch_size": 2, "validation_interval": 0, "preview_interval": 0, "num_validation_cases": 2}
     values |= {"num_test_cases": 6, "num_classifier_cases": 6, "num_classifier_validation_cases": 3}
     values |= {"num_several_test_cases": 4, "num_several_cases": 6, "num_several_validation_cases": 3}
-    values |= {"classifier_epochs": 1, "num_resamples": 50, "num_inference_steps": 1, "mask_blur": 1.0, "device": "cpu"}
+    values |= {"classifier_epochs": 1, "num_resamples": 50, "num_inference_steps": 2, "mask_blur": 1.0, "device": "cpu"}
     overlay.write_text(json.dumps(values))
     options = {"config_file": str([str(TRAIN), str(overlay)]), "num_vectors": [2], "num_cases": [6], "num_pictures": 1}
     list(Reproduce().table2(str(tmp_path / "out"), **options))
