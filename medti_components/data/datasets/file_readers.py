@@ -9,10 +9,9 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK
 from monai.config import PathLike
 from monai.data.image_reader import ImageReader, PILReader
 from monai.data.utils import orientation_ras_lps
@@ -21,6 +20,9 @@ from PIL import Image
 
 from medti_components.errors import DataError
 from medti_components.transforms.seen_picture import as_seen
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B")
 
@@ -57,6 +59,8 @@ class SimpleITKReader(ImageReader):
         Raises:
             DataError: the file is missing, unreadable, truncated, not 3D, or holds values that are not finite.
         """
+        import SimpleITK  # here, since pictures need none of its 50 MB
+
         volume = read_volume(img)
         array = SimpleITK.GetArrayFromImage(volume).T
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -75,12 +79,14 @@ class SimpleITKReader(ImageReader):
         }
 
 
-def read_volume(path: str | Path) -> SimpleITK.Image:
+def read_volume(path: str | Path) -> "SimpleITK.Image":
     """Read a 3D volume of one channel.
 
     Raises:
         DataError: the file is missing, unreadable, truncated or not 3D; the message names it.
     """
+    import SimpleITK
+
     if not Path(path).is_file():
         raise DataError(f"'{path}' does not exist: download it, or leave such studies out by --skip_unreadable true")
     try:

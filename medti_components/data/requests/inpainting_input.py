@@ -4,7 +4,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from medti_components.data.datasets.file_readers import VOLUME_SUFFIXES
 from medti_components.data.requests.inpainting_mask import read_mask
-from medti_components.data.requests.inpainting_volumes import SequenceVolumes
 from medti_components.errors import ConfigError
 from medti_components.transforms.eight_bit_picture import highest_value, read_picture
+
+if TYPE_CHECKING:
+    from medti_components.data.requests.inpainting_volumes import SequenceVolumes
 
 
 class InpaintingInput:
@@ -35,7 +37,7 @@ class InpaintingInput:
     """
 
     def __init__(
-        self, pixels: np.ndarray, mask: Tensor, facts: dict[str, Any], volumes: SequenceVolumes | None = None
+        self, pixels: np.ndarray, mask: Tensor, facts: dict[str, Any], volumes: "SequenceVolumes | None" = None
     ) -> None:
         self.pixels = pixels
         self.mask = mask
@@ -104,6 +106,8 @@ def load_inpainting_input(
     if has_volumes:
         if not sequences or field_of_view_mm is None:
             raise ConfigError(f"image must be a picture (PNG), got the volume '{paths[0]}': save the slice as one")
+        from medti_components.data.requests.inpainting_volumes import SequenceVolumes  # here: it needs SimpleITK
+
         volumes = SequenceVolumes(paths, sequences, field_of_view_mm)
         painted = volumes.select(str(mask), slice_index, gland)
         facts = {"mask": str(mask), "slice_index": volumes.slice_index, **_sources("image", volumes.paths)}
