@@ -265,8 +265,9 @@ def test_no_bundle_learns_the_words(tmp_path) -> None:
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command_line.main(["reproduce", "table1", "--output_dir", "out"]) == 1
-    assert re.match(r"error: config_file '.*train.json' is no file: correct --config_file\n$", capsys.readouterr().err)
+    given = ["--output_dir", "out", "--config_file", "missing.json", "--dry_run", "true"]
+    assert command_line.main(["reproduce", "table1", *given]) == 1
+    assert re.match(r"error: config_file '.*missing.json' is no file: correct --con", capsys.readouterr().err)
     assert command_line.main(["reproduce", "table5"]) == 1
     assert capsys.readouterr().err == "error: unknown command 'table5': did you mean 'table4'?\n"
 
