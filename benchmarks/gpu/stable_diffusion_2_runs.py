@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=1, help="divides the widths, for a try on a CPU")
     parser.add_argument("--max_steps", type=int, default=30)
     parser.add_argument("--num_inference_steps", type=int, default=100)
+    parser.add_argument("--num_images", type=int, default=2)
     parser.add_argument("--overlays", nargs="+", default=list(OVERLAYS), choices=OVERLAYS)
     args = parser.parse_args()
     results = Results(args.output, args.device)
@@ -77,7 +78,7 @@ def main() -> None:
         folder = Path(name)
         start = time.perf_counter()
         write_base_model(folder / "base", args.device, args.scale)
-        Phantoms().chest_xray(str(folder / "phantoms"), 6, 0, 0, 0)
+        Phantoms().chest_xray(str(folder / "phantoms"), 4, 0, 0, 0)
         results.add("base model of random weights and phantoms written", time.perf_counter() - start, "s")
         common = {"device": args.device, "base_model": str(folder / "base"), "show_progress": False}
         for overlay in args.overlays:
@@ -89,7 +90,7 @@ def main() -> None:
                 "output_dir": str(output / "training"),
                 "cache_dir": str(output / "cache"),
                 "concepts": [TOKEN],
-                "num_cases": 4,
+                "num_cases": 2,
                 "num_validation_cases": 1,
                 "max_steps": args.max_steps,
                 "validation_interval": 0,
@@ -99,7 +100,7 @@ def main() -> None:
                 "config_file": [str(BUNDLE / "inference.json"), *overlays],
                 "embeddings": str(output / "training" / "embeddings"),
                 "output_dir": str(output / "generating"),
-                "num_images": 2,
+                "num_images": args.num_images,
                 "num_inference_steps": args.num_inference_steps,
             }
             limit = 4.0 if overlay == "bf16.json" else 8.0 if overlay == "low_memory.json" else None

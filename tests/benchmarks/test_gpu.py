@@ -49,7 +49,7 @@ def test_the_bundle_s_configs_run_on_stable_diffusion_2_of_an_eighth_of_the_widt
     (tmp_path / "SimpleITK.py").write_text("raise ImportError('radiographs need no SimpleITK')\n")
     path = tmp_path / "runs.json"
     command = [sys.executable, GPU / "stable_diffusion_2_runs.py", "--output", path, "--device", "cpu", "--scale", "8"]
-    command += ["--max_steps", "1", "--num_inference_steps", "3", "--overlays", "default"]
+    command += ["--max_steps", "1", "--num_inference_steps", "2", "--num_images", "1", "--overlays", "default"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(GPU.parents[1])])}
     subprocess.run(command, check=True, capture_output=True, env=environment)
     rows = json.loads(path.read_text())["rows"]
