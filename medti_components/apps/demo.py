@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``demo``: phantom studies, two words learned from them, pictures of both."""
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from medti_components.apps.reproduction.bundle_configs import BundleConfigs
-from medti_components.apps.reproduction.step_chain import Step, StepChain
 from medti_components.bundle.shipped import shipped_root
-from medti_components.errors import TrainingError
-from medti_components.files import ensure_writable_directory
+from medti_components.errors import ConfigError, TrainingError
+from medti_components.files import ensure_writable_directory, write_text_atomically
 
 WORDS = ("negative", "positive")
 
@@ -37,44 +36,56 @@ def demo(
         seed: everything random follows from it.
     """
     folder = ensure_writable_directory(output_dir).resolve()
-    root = shipped_root()
-    first = root / "bundles" / "prostate_mri_textual_inversion" / "configs" / "train.json"
-    bundle = BundleConfigs(first, (root / "configs" / "embedded.json",))
-    numbers = [text for word in WORDS for text in (f"--num_{word}", str(num_studies))]
-    drawing = [
-        sys.executable,
-        "-m",
-        "medti_components",
-        "phantoms",
-        "prostate_mri",
-        "--output_dir",
-        str(folder / "picai"),
-    ]
-    training = {
-        "dataset_dir": folder / "picai",
-        "output_dir": folder / "training",
-        "cache_dir": folder / "cache",
-        "num_cases": num_cases,
-        "num_validation_cases": num_studies - num_cases,
-        "max_steps": max_steps,
-        "seed": seed,
-    }
-    steps = [
-        Step("phantoms", [*drawing, *numbers, "--seed", str(seed)]),
-        bundle.step("training", "training", "train", training, ["phantoms"]),
-    ]
-    for word in WORDS:
-        keys: dict[str, Any] = {
-            "embeddings": folder / "training" / "embeddings",
-            "output_dir": folder / f"generated_{word}",
+    settings = {"num_studies": num_studies, "num_cases": num_cases, "max_steps": max_steps, "seed": seed}
+    settings["num_images"] = num_images
+    _ensure_same_settings(folder / "demo.json", settings)
+    studies, training = folder / "picai", folder / "training"
+    if not (studies / "phantoms.json").is_file():
+        numbers = [f"--num_{word}={num_studies}" for word in WORDS]
+        _run("phantoms", ["medti_components", "phantoms", "prostate_mri", str(studies), *numbers, f"--seed={seed}"])
+    if not all((training / "embeddings" / f"prostate_mri_{word}.safetensors").is_file() for word in WORDS):
+        keys = {
+            "dataset_dir": studies,
+            "output_dir": training,
+            "cache_dir": folder / "cache",
+            "num_cases": num_cases,
+            "num_validation_cases": num_studies - num_cases,
+            "max_steps": max_steps,
+            "seed": seed,
+            "resume": any((training / "checkpoints").glob("*.safetensors")),
         }
-        keys |= {"prompt": f"<prostate_mri_{word}>", "num_images": num_images, "seed": seed}
-        steps.append(bundle.step(f"generated_{word}", "generating", "inference", keys, ["training"]))
-    chain = StepChain(steps, folder)
-    yield from chain.run()
-    if chain.failed:
-        name, reason = next(iter(chain.failed.items()))
-        raise TrainingError(f"the demo's step {name} failed: {reason}")
+        _run("training", _bundle_command("training", "train", keys))
+    pictures = {word: folder / f"generated_{word}" / "contact_sheet.png" for word in WORDS}
+    for word, picture in pictures.items():
+        if picture.is_file():
+            continue
+        keys = {
+            "embeddings": training / "embeddings",
+            "output_dir": picture.parent,
+            "prompt": f"<prostate_mri_{word}>",
+            "num_images": num_images,
+            "seed": seed,
+        }
+        _run(f"generating of {word}", _bundle_command("generating", "inference", keys))
     yield "The pictures, one row per sequence: T2W, ADC, high-b-value DWI:"
-    for word in WORDS:
-        yield str(Path(folder, f"generated_{word}", "contact_sheet.png"))
+    yield from map(str, pictures.values())
+
+
+def _ensure_same_settings(path: Path, settings: dict[str, int]) -> None:
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise ConfigError(f"'{path.parent}' holds a demo of other settings: choose another --output_dir")
+    write_text_atomically(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _bundle_command(run_id: str, config: str, keys: dict[str, object]) -> list[str]:
+    root = shipped_root()
+    bundle = root / "bundles" / "prostate_mri_textual_inversion" / "configs" / f"{config}.json"
+    files = f"['{bundle}','{root / 'configs' / 'embedded.json'}']"
+    return ["monai.bundle", "run", run_id, "--config_file", files, *(f"--{key}={value}" for key, value in keys.items())]
+
+
+def _run(step: str, command: list[str]) -> None:
+    """Run a module; its progress goes where this command's goes."""
+    status = subprocess.run([sys.executable, "-m", *command], stdout=sys.stderr).returncode
+    if status:
+        raise TrainingError(f"the demo's {step} ended with exit status {status}: mend what it says above, and repeat")
