@@ -253,7 +253,7 @@ def test_new_version_needs_a_line_in_the_changelog(package, line_of):
     metadata = load(folder / "configs" / "metadata.json")
     assert metadata["version"] == "0.2.0"
     assert metadata["changelog"]["0.2.0"] == "words of more cases"
-    assert "Version 0.2.0: words of more cases." in (folder / "docs" / "README.md").read_text()
+    assert "Version 0.2.0. Words of more cases." in (folder / "docs" / "README.md").read_text()
 
 
 def write_metrics(folder, **content):
@@ -422,7 +422,7 @@ def test_evaluation_and_overlays_that_cannot_be_read_are_told(line_of, tmp_path)
     assert line_of(evaluation=metrics.parent) == f"'{metrics}' must hold a JSON object, got list: evaluate again"
     metrics.write_text('{"auc": {"value": 1, "interval": 2}}')
     line = line_of(evaluation=metrics.parent)
-    assert line.startswith(f"'{metrics}' has a metric that can't be read (")
+    assert line.startswith(f"'{metrics}' has a metric or verdict that can't be read (")
     assert line.endswith("): evaluate again")
     (tmp_path / "wrong.json").write_text('{"num_imagez": 3}')
     assert line_of(overlays=tmp_path / "wrong.json") == (

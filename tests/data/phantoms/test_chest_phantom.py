@@ -133,7 +133,7 @@ def test_single_findings_in_ap_view_are_as_many_as_asked_for(folder):
 
 
 def test_others_come_in_turn(folder):
-    radiographs = read_chexpert(folder)
+    radiographs, _ = read_chexpert(folder)
     assert len([one for one in radiographs if one.view == "PA"]) == 4
     assert len([one for one in radiographs if one.uncertain]) == 4
     assert len([one for one in radiographs if len(one.findings) > 1]) == 4
