@@ -26,7 +26,7 @@ def test_provenance_tells_the_data_set_s_licence(
     run_config("training", TRAIN, **chest_training)
     with safe_open(chest_training["output_dir"] / "embeddings" / "chest_xray_pneumonia.safetensors", "pt") as file:
         metadata = file.metadata()
-    assert metadata["data_license"].startswith("CheXpert: Stanford University Dataset Research Use Agreement")
+    assert metadata["data_license"].startswith("phantoms (medti phantoms chest_xray ")
     assert json.loads(metadata["preprocessing"])["_target_"] == "Compose"
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from configs_of_bundles import CHEST, CLASSIFICATION, HISTOPATHOLOGY, PROSTATE, REPOSITORY
+from generated_runs import write_run
 from PIL import Image
 
 from medti_components.networks.embedding_files.embedding_file import save_embedding
@@ -115,6 +116,8 @@ def test_an_evaluation_tells_its_data_and_its_classifier_s_steps_over_an_overlay
         "evaluating",
         [HISTOPATHOLOGY / "evaluate.json", REPOSITORY / "configs" / "embedded.json"],
         dataset_dir=patches,
+        generated_dir=write_run(tmp_path / "generated", ["<histopathology_normal>", "<histopathology_tumor>"] * 3, 64),
+        embeddings=None,
         cache_dir=tmp_path / "cache",
         output_dir=tmp_path / "out",
         num_cases=2,

@@ -54,7 +54,7 @@ def test_the_graph_is_the_chest_bundles_but_for_the_patches():
     patches["handlers"].remove("@patch_saver")
     for run_id in ("generating", "interpolating", "inpainting"):
         assert "@patch_saver.check" in patches[run_id].pop(0)
-    assert {key for key in chest if chest[key] != patches[key]} == {"concepts"}
+    assert {key for key in chest if chest[key] != patches[key]} == {"concepts", "learned_words"}
 
 
 def test_generated_sets_are_written_back_as_patches(run_config, inference):

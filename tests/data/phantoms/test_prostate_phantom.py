@@ -152,7 +152,7 @@ def rows(folder):
 
 def test_files_are_those_of_picai(phantom_picai):
     names = [f"{row['patient_id']}_{row['study_id']}" for row in rows(phantom_picai)]
-    expected = {path for name in names for path in study_files(name)} | {str(MARKSHEET)}
+    expected = {path for name in names for path in study_files(name)} | {str(MARKSHEET), "phantoms.json"}
     assert {str(path.relative_to(phantom_picai)) for path in phantom_picai.rglob("*.*")} == expected
     assert len(names) == 6
 
