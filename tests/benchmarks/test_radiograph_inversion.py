@@ -23,7 +23,7 @@ def radiographs(tmp_path):
     folder.mkdir()
     lines = ["path,finding_labels,view,patient_id"]
     for index in range(8):
-        Image.new("L", (32, 32), 40 + 20 * index).save(folder / f"{index}.png")
+        Image.linear_gradient("L").resize((32, 32)).rotate(45 * index).save(folder / f"{index}.png")
         lines.append(f"{index}.png,{('No Finding', 'Pneumonia')[index % 2]},{('AP', 'PA')[index // 4]},{index}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder
