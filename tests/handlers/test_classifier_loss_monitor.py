@@ -26,7 +26,7 @@ def test_means_of_the_losses_between_two_looks() -> None:
 def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(interval) -> None:
     with pytest.raises(
         TrainingError,
-        match="^the classifier's loss is nan in batch 3: lower --classifier_learning_rate, or set --dtype float32, and begin anew",
+        match="^the classifier's loss is nan in batch 3: lower --classifier_learning_rate, or set --dtype float32",
     ):
         run([1.0, 2.0, float("nan"), 4.0], interval)
 
