@@ -8,7 +8,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-SHIPPED = ("bundles/*/**/*", "configs/*.json", "benchmarks/*.json")
+SHIPPED = ("bundles/*/**/*", "configs/*.json", "benchmarks/*.json", "docs/*.md", "README.md")
 
 
 class BuildWithBundles(build_py):

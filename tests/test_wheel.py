@@ -22,7 +22,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the content of the wheel. Read only."""
     folder = tmp_path_factory.mktemp("wheel")
     (folder / "source").mkdir()
-    for name in (*NEEDED, "benchmarks"):
+    for name in (*NEEDED, "benchmarks", "docs"):
         source, target = REPOSITORY / name, folder / "source" / name
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
