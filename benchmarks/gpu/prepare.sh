@@ -1,8 +1,8 @@
 #!/bin/bash
 # Downloads, at the versions of constraints.txt, the wheels that a machine with PyTorch but without network lacks.
 # They go into .gpu/wheels, for Python 3.12 on Linux x86-64. On that machine, in the root of the working tree:
-#   python3 -m pip install --no-index --no-deps --upgrade --target /tmp/site .gpu/wheels/*.whl
-#   export PYTHONPATH=/tmp/site:$PWD
+#   python3 -m pip install --no-index --no-deps --upgrade --target .gpu/site .gpu/wheels/*.whl
+#   export PYTHONPATH=.gpu/site:$PWD
 # What such machines have beside PyTorch is left out (huggingface_hub, accelerate, scikit-learn, matplotlib ...), and
 # SimpleITK, for its size: no step reads volumes.
 set -euo pipefail

@@ -3,7 +3,7 @@
 # Start SLURM as a cluster of this machine alone, to try workflows by hand. Debian, as root:
 #
 #   apt-get install --no-install-recommends slurm-wlm munge
-#   bash benchmarks/slurm/start_one_node.sh /tmp/slurm     # `... /tmp/slurm stop` ends it
+#   bash benchmarks/slurm/start_one_node.sh output/slurm     # `... output/slurm stop` ends it
 set -euo pipefail
 folder=$(realpath -m "${1:?folder for configuration, state and logs}")
 
